@@ -1,0 +1,1 @@
+"""The offline half of the loop: log → dataset → model → train → gate → publish."""

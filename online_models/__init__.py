@@ -1,0 +1,1 @@
+"""Incremental models over ids and floats. Knows nothing of Kafka, Redis or JSON."""

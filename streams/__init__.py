@@ -1,0 +1,1 @@
+"""The online path, one file a stage: validate → session → learn → candidates → score → split → publish."""

@@ -1,0 +1,44 @@
+"""The interaction record: what item-side models learn from one event (MessagePack, topic ``interactions``).
+
+The worker that owns the user turns each valid event into exactly one interaction. Item-side knowledge is a fold over
+these records and nothing else, so every worker that has read them knows the same.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Delta(msgspec.Struct, frozen=True, array_like=True):
+    """An additive step of a model that learns by gradient: rows of ``items`` (if any) and the packed numbers."""
+
+    items: list[str]
+    data: bytes
+
+
+class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One event as item-side models see it.
+
+    ``user``, ``session`` and ``event`` are 64-bit hashes: enough to group by, no identity. ``history`` holds the items
+    of the user before this event, the latest first, of which the first ``in_session`` belong to the same session; ``ages`` are the milliseconds since
+    each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a Lamport clock
+    that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
+    """
+
+    v: int = 1
+    item_id: str
+    event_type: str
+    weight: float
+    timestamp: int
+    value: float | None
+    user: int
+    session: int
+    event: int
+    history: list[str]
+    ages: list[int]
+    in_session: int
+    partition: int
+    offset: int
+    clock: int
+    variant: str | None = None
+    deltas: dict[str, Delta] = msgspec.field(default_factory=dict)

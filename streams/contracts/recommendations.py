@@ -1,0 +1,60 @@
+"""The recommendation record: value of topic ``recommendations`` and body of ``GET /recommendations/{user_id}``."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """The event that a list answers, and where it was read."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class RecommendedItem(msgspec.Struct, frozen=True):
+    """One place of a list. ``source`` is the candidate source that speaks loudest for it, ``reason`` says so in words."""
+
+    item_id: str
+    score: float
+    source: str
+    reason: str
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """The scorer that made a list: name and version."""
+
+    name: str
+    version: str
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """Experiment and variant that a list was made under."""
+
+    name: str
+    variant: str
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """A ranked list for one user, best first.
+
+    ``request_id`` is a function of the causing event's id alone, so a copy published again after a crash is
+    recognised. ``intent`` is the probability that the session converts. ``latency_ms`` runs from reading the event to
+    handing the record to the producer; null in replay, where there is no such time. ``generic`` says why the list is
+    not personal, null when it is.
+    """
+
+    request_id: str
+    user_id: str
+    timestamp: int
+    caused_by: Cause | None
+    items: list[RecommendedItem]
+    model: ModelVersion
+    intent: float | None = None
+    experiment: Exposure | None = None
+    propensity: float | None = None
+    latency_ms: float | None = None
+    generic: str | None = None
+    v: int = 1

@@ -1,0 +1,51 @@
+"""Topic names. The prefix of the settings stands before every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The names of all topics under one prefix.
+
+    >>> Topics("shop1-").events
+    'shop1-events'
+    """
+
+    prefix: str = ""
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}events"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}events.dlq"
+
+    @property
+    def interactions(self) -> str:
+        return f"{self.prefix}interactions"
+
+    @property
+    def recommendations(self) -> str:
+        return f"{self.prefix}recommendations"
+
+    @property
+    def items(self) -> str:
+        return f"{self.prefix}items"
+
+    @property
+    def models(self) -> str:
+        return f"{self.prefix}models"
+
+    def configs(self) -> dict[str, dict[str, str]]:
+        """Topic → broker settings it must have (others as the broker likes)."""
+        return {
+            self.events: {},
+            self.dead_letters: {},
+            self.interactions: {"retention.ms": "-1"},
+            self.recommendations: {},
+            self.items: {"cleanup.policy": "compact"},
+            self.models: {"cleanup.policy": "compact"},
+        }

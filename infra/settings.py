@@ -1,0 +1,272 @@
+"""One frozen settings object, from defaults < TOML file < environment < flags. The only reader of the environment.
+
+``load`` merges the layers, ``with_settings`` adds the shared flags to a command. Whatever is not known is refused, with
+the nearest known name; the password of a Redis URL never reaches a message or a ``repr``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+import platformdirs
+
+from online_models.errors import SettingsError
+from streams.config import PipelineConfig
+from streams.contracts.topics import Topics
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+try:
+    from streams.config import WorkerConfig  # type: ignore[attr-defined]
+except ImportError:
+
+    class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # type: ignore[no-redef]
+        """Settings of the worker's rim."""
+
+
+CONFIG_VARIABLE = "HEADRACE_CONFIG"
+TEST_VARIABLES = "HEADRACE_TEST_"
+"""Variables that start so belong to the tests and are none of ours."""
+
+
+def default_data_dir() -> Path:
+    """The folder of snapshots and models when none is set."""
+    return Path(platformdirs.user_data_dir("headrace", appauthor=False))
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a process. ``pipeline`` and ``worker`` are the tables of these names in the TOML file."""
+
+    broker: str = "127.0.0.1:9092"
+    redis: str = "redis://127.0.0.1:6379/0"
+    web: str = "127.0.0.1:6066"
+    data_dir: Path = msgspec.field(default_factory=default_data_dir)
+    topic_prefix: str = ""
+    pipeline: PipelineConfig = msgspec.field(default_factory=PipelineConfig)
+    worker: WorkerConfig = msgspec.field(default_factory=WorkerConfig)
+
+    @property
+    def brokers(self) -> list[str]:
+        """The broker list, one ``host:port`` each."""
+        return self.broker.split(",")
+
+    @property
+    def web_address(self) -> tuple[str, int]:
+        """Host and port to listen on; port 0 picks a free one."""
+        return split_address(self.web)
+
+    @property
+    def topics(self) -> Topics:
+        """The topics' names under the prefix."""
+        return Topics(self.topic_prefix)
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__} | {"redis": redact(self.redis)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def redact(url: str) -> str:
+    """A URL that may be shown: user and password are left out, whether or not the URL is well formed.
+
+    >>> redact("redis://:secret@cache:6379/0")
+    'redis://***@cache:6379/0'
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark or "@" in scheme:
+        scheme, mark, rest = "", "", url
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return scheme + mark + re.sub(r"(?i)((?:password|username)=)[^&]*", r"\1***", rest)
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` (``[host]:port`` for IPv6).
+
+    >>> split_address("[::1]:6066")
+    ('::1', 6066)
+    """
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@/,]+):(\d{1,5})", text)
+    if not match or int(match[2]) > 65535:
+        raise ValueError("host:port")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _broker(text: str) -> str:
+    addresses = [part.strip() for part in text.split(",")]
+    if any(split_address(address)[1] == 0 for address in addresses):
+        raise ValueError("a port")
+    return ",".join(addresses)
+
+
+def _redis(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme == "unix":
+        good = bool(parts.path)
+    else:
+        database = parts.path.strip("/")
+        good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and (not database or database.isdecimal())
+        good = good and parts.port != 0
+    if not good:
+        raise ValueError("a redis URL")
+    return text
+
+
+def _web(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", text):
+        raise ValueError("letters")
+    return text
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).expanduser()
+    if not text or "\0" in text or (folder.exists() and not folder.is_dir()):
+        raise ValueError("a folder")
+    return folder
+
+
+class _Setting(msgspec.Struct, frozen=True):
+    variable: str
+    flag: str
+    parse: Callable[[str], Any]
+    expected: str
+    help: str
+
+
+_SETTINGS = {
+    "broker": _Setting(
+        "HEADRACE_BROKER", "--broker", _broker, "host:port, comma separated", "Kafka brokers, comma separated."
+    ),
+    "redis": _Setting("HEADRACE_REDIS", "--redis", _redis, "redis://host:port/database", "URL of the Redis."),
+    "web": _Setting("HEADRACE_WEB", "--web", _web, "host:port", "Where a worker's HTTP listens; port 0 picks one."),
+    "data_dir": _Setting("HEADRACE_DATA", "--data-dir", _folder, "a folder", "Folder of snapshots and models."),
+    "topic_prefix": _Setting(
+        "HEADRACE_TOPIC_PREFIX", "--topic-prefix", _prefix, "letters, digits, '.', '_' and '-'", "Before every topic."
+    ),
+}
+
+
+def _parse(name: str, text: object, where: str) -> Any:
+    setting = _SETTINGS[name]
+    remedy = f"correct {where}"
+    if not isinstance(text, str):
+        raise SettingsError(f"a string ({setting.expected})", f"{type(text).__name__} for {where}", remedy)
+    try:
+        return setting.parse(text)
+    except ValueError:
+        shown = redact(text) if name == "redis" else text
+        raise SettingsError(setting.expected, f"{shown!r} for {where}", remedy) from None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else "remove it"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    variables = {setting.variable: name for name, setting in _SETTINGS.items()}
+    for variable in sorted(environ):
+        ours = variable.startswith("HEADRACE_") and not variable.startswith(TEST_VARIABLES)
+        if ours and variable not in variables and variable != CONFIG_VARIABLE:
+            known = [*variables, CONFIG_VARIABLE]
+            raise SettingsError(
+                f"one of {', '.join(known)}", f"{variable} in the environment", _nearest(variable, known)
+            )
+    return {
+        name: _parse(name, environ[variable], variable) for variable, name in variables.items() if variable in environ
+    }
+
+
+def _refuse_unknown(table: object, kind: object, where: str) -> None:
+    """Raise when a table of the file, or one inside it, has a key that its section does not know."""
+    if not (isinstance(table, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        if key not in fields:
+            raise SettingsError(f"one of {', '.join(fields)}", f"{key!r} in {where}", _nearest(key, fields))
+        _refuse_unknown(value, fields[key], f"{where}, table {key!r}")
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsError("a readable settings file", f"{path} ({reason})", "correct the path") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError("TOML", f"{path} ({error})", "correct the file") from None
+    _refuse_unknown(table, Settings, str(path))
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        where = f"{name!r} in {path}"
+        if name in _SETTINGS:
+            values[name] = _parse(name, value, where)
+            continue
+        try:
+            values[name] = msgspec.convert(value, {"pipeline": PipelineConfig, "worker": WorkerConfig}[name])
+        except (msgspec.ValidationError, ValueError) as error:
+            raise SettingsError(f"table {name!r} as documented", f"{error} ({where})", "correct the file") from None
+    if "data_dir" in values:
+        values["data_dir"] = path.parent / values["data_dir"]
+    return values
+
+
+def load(
+    flags: Mapping[str, str | None] | None = None,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of this process. Raises SettingsError, which says what was expected and where the wrong value stood.
+
+    ``flags`` maps field names to the text given, ``config`` is the TOML file (else ``HEADRACE_CONFIG``); a relative
+    ``data_dir`` in the file counts from the file's folder. ``environ`` stands in for the environment in tests.
+    """
+    environ = os.environ if environ is None else environ
+    from_environment = _from_environment(environ)
+    if config is None and environ.get(CONFIG_VARIABLE):
+        config = Path(environ[CONFIG_VARIABLE]).expanduser()
+    given = {name: _parse(name, text, _SETTINGS[name].flag) for name, text in (flags or {}).items() if text is not None}
+    return Settings(**((_from_file(config) if config else {}) | from_environment | given))
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command with the shared flags; it is called with ``settings=Settings``."""
+
+    @functools.wraps(command)
+    def run(*args: Any, config: Path | None, **options: Any) -> Any:
+        flags = {name: options.pop(name) for name in _SETTINGS}
+        return command(*args, settings=load(flags, config), **options)
+
+    def check(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+        if text is not None and parameter.name:
+            try:
+                _parse(parameter.name, text, parameter.opts[0])
+            except SettingsError as error:
+                raise click.UsageError(str(error), context) from None
+        return text
+
+    options = [
+        click.option(setting.flag, name, metavar="TEXT", callback=check, help=f"{setting.help} [{setting.variable}]")
+        for name, setting in _SETTINGS.items()
+    ]
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    options.append(click.option("--config", type=file, help=f"Settings file (TOML). [{CONFIG_VARIABLE}]"))
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), run)

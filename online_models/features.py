@@ -1,0 +1,136 @@
+"""The union of all candidates, described: one row of numbers in about [0, 1] for each.
+
+Features need no running normalisation, so a weight means the same at any time. They come in four groups: what each source
+says of the item, what everybody does with it, what the user has done with it, and how it stands to the user's last item.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ._kernels import fast_log
+
+PER_SOURCE = 5
+ITEM = ("events_since", "seconds_since", "inv_events_since", "inv_events_since_20", "count", "age", "rare")
+OWN_NAMES = (
+    "own", "own_count", "own_share", "own_seconds", "own_inv_distinct", "own_log_distinct", "own_in_session", "own_once",
+    "own_last", "own_due",
+)  # fmt: skip
+PAIR = ("transition", "log_transition", "share_of_sources", "match")
+
+
+def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:
+    """Names of the columns, in order, for these candidate lists and this number of popularity half-lives."""
+    per = [f"{s}.{f}" for s in lists for f in ("inv_rank", "log_rank", "ratio", "log_ratio", "listed")]
+    return (*per, *(f"share-{h}" for h in range(half_lives)), *ITEM, *OWN_NAMES, *PAIR)
+
+
+@njit(cache=True)
+def unite(items: Any, scores: Any, counts: Any, minmax: Any, inv: Any, log_rank: Any, mark: Any, rows: Any, x: Any) -> int:
+    """Merge the lists [S, k] into distinct ``rows`` and their source features; ``mark`` is all zero before and after."""
+    n_lists = counts.shape[0]
+    n = 0
+    for s in range(n_lists):
+        if counts[s] == 0:
+            continue
+        best = scores[s, 0]
+        floor = np.float32(0.0)
+        if minmax[s]:
+            floor = scores[s, counts[s] - 1]
+        span = best - floor
+        base = PER_SOURCE * s
+        for r in range(counts[s]):
+            row = items[s, r]
+            at = mark[row] - 1
+            if at < 0:
+                at = n
+                rows[n] = row
+                mark[row] = n + 1
+                x[n, :] = 0.0
+                n += 1
+            ratio = (scores[s, r] - floor) / span if span > 0.0 else np.float32(1.0)
+            x[at, base] = inv[r]
+            x[at, base + 1] = log_rank[r]
+            x[at, base + 2] = ratio
+            x[at, base + 3] = np.float32(1.0) + fast_log(ratio + np.float32(0.001)) * np.float32(1.0 / 6.91)
+            x[at, base + 4] = 1.0
+    for i in range(n):
+        mark[rows[i]] = 0
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def describe(
+    x: Any, rows: Any, n: int, first: int, n_lists: int, pop: Any, pop_total: Any, last_n: Any, last_ms: Any, first_ms: Any, count: Any,
+    events: int, now: int, own: Any, n_events: int, session_seq: int, seq_now: int, mark: Any, t_keys: Any, t_weights: Any, t_from: int,
+    t_to: int, t_total: float, vectors: Any, user: Any,
+) -> None:  # fmt: skip
+    """Fill the columns from ``first`` on. Ages are in events and seconds; ``own`` has dtype OWN, the latest last."""
+    n_own = own.shape[0]
+    for i in range(n_own):
+        mark[own[i]["item"]] = i + 1
+    n_pop = pop.shape[0]
+    one = np.float32(1.0)
+    for i in range(n):
+        row = rows[i]
+        c = first
+        for h in range(n_pop):
+            share = np.float32(pop[h, row] / pop_total[h]) if pop_total[h] > 0.0 else np.float32(0.0)
+            x[i, c] = one + fast_log(share + np.float32(1e-6)) * np.float32(1.0 / 13.8)
+            c += 1
+        since = np.float32(events - last_n[row])
+        x[i, c] = one - fast_log(one + since) * np.float32(1.0 / 14.0)
+        seconds = np.float32(max(now - last_ms[row], 0)) * np.float32(0.001)
+        x[i, c + 1] = one - fast_log(one + seconds) * np.float32(1.0 / 16.0)
+        x[i, c + 2] = one / (one + since)
+        x[i, c + 3] = one / (one + since * np.float32(0.05))
+        seen = np.float32(count[row])
+        x[i, c + 4] = fast_log(one + seen) * np.float32(0.1)
+        age = np.float32(max(now - first_ms[row], 0)) * np.float32(0.001)
+        x[i, c + 5] = one - fast_log(one + age) * np.float32(1.0 / 18.0)
+        x[i, c + 6] = one if count[row] <= 2 else np.float32(0.0)
+        c += 7
+        at = mark[row] - 1
+        if at >= 0:
+            o = own[at]
+            times = np.float32(o["count"])
+            distinct = np.float32(n_own - 1 - at)
+            gap = np.float32(max(now - o["last"], 0)) * np.float32(0.001)
+            x[i, c] = one
+            x[i, c + 1] = fast_log(times) * np.float32(0.25)
+            x[i, c + 2] = times / np.float32(max(n_events, 1))
+            x[i, c + 3] = one - fast_log(one + gap) * np.float32(1.0 / 16.0)
+            x[i, c + 4] = one / (one + distinct)
+            x[i, c + 5] = one - fast_log(one + distinct) * np.float32(1.0 / 6.0)
+            x[i, c + 6] = one if o["seq"] >= session_seq else np.float32(0.0)
+            x[i, c + 7] = one if o["count"] == 1 else np.float32(0.0)
+            x[i, c + 8] = one if distinct == 0 else np.float32(0.0)
+            usual = np.float32(0.0)
+            if o["count"] >= 2 and o["last"] > o["first"]:
+                usual = np.float32((now - o["last"]) * (o["count"] - 1)) / np.float32(o["last"] - o["first"])
+            x[i, c + 9] = min(usual, np.float32(2.0)) * np.float32(0.5)
+        c += 10
+        listed = np.float32(0.0)
+        for s in range(n_lists):
+            listed += x[i, PER_SOURCE * s + 4]
+        x[i, c + 2] = listed / np.float32(n_lists)
+        s = np.float32(0.0)
+        for j in range(user.shape[0]):
+            s += user[j] * vectors[row, j]
+        x[i, c + 3] = one / (one + np.exp(-s))
+    for i in range(n_own):
+        mark[own[i]["item"]] = 0
+    for i in range(n):
+        mark[rows[i]] = i + 1
+    c = first + n_pop + 17
+    for t in range(t_from, t_to):
+        at = mark[t_keys[t]] - 1
+        if at >= 0:
+            p = np.float32(t_weights[t] / t_total)
+            x[at, c] = p
+            x[at, c + 1] = one + fast_log(p + np.float32(0.001)) * np.float32(1.0 / 6.91)
+    for i in range(n):
+        mark[rows[i]] = 0

@@ -1,0 +1,76 @@
+"""Candidates: every source names its items side by side, and their union is described in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from online_models.base import FloatArray, IntArray, Query
+from online_models.features import PER_SOURCE, describe, unite
+
+from .knowledge import Knowledge
+
+
+class Candidates:
+    """Work space for one request at a time: the sources' lists, and the union with its features.
+
+    After `gather`: ``items``/``scores`` [lists, k] and ``counts`` [lists] as the sources gave them, ``rows`` [n] the union.
+    """
+
+    def __init__(self, knowledge: Knowledge, per_list: int) -> None:
+        self._knowledge = knowledge
+        n = len(knowledge.lists)
+        self.items: IntArray = np.zeros((n, per_list), np.int32)
+        self.scores: FloatArray = np.zeros((n, per_list), np.float32)
+        self.counts: IntArray = np.zeros(n, np.int32)
+        self.rows: IntArray = np.zeros(n * per_list, np.int32)
+        self.n = 0
+        ranks = np.arange(per_list)
+        self._inv = (1.0 / (1.0 + ranks)).astype(np.float32)
+        self._log = (1.0 - np.log1p(ranks) / np.log(per_list + 1)).astype(np.float32)
+        self._minmax = np.array([name in knowledge.factors.lists for name in knowledge.lists])
+        self._parts = []
+        at = 0
+        for source in knowledge.sources:
+            to = at + len(source.lists)
+            self._parts.append((source, self.items[at:to], self.scores[at:to], self.counts[at:to]))
+            at = to
+        self._first = PER_SOURCE * n
+
+    def buffer(self) -> FloatArray:
+        """A feature matrix that `gather` can fill."""
+        return np.zeros((len(self.rows), len(self._knowledge.features)), np.float32)
+
+    def gather(self, q: Query, x: FloatArray) -> int:
+        """Ask every source, unite, describe into ``x`` [n, features]; returns n. Leaves all models as they were."""
+        k = self._knowledge
+        for source, items, scores, counts in self._parts:
+            source.candidates(q, items, scores, counts)
+        self.n = n = int(
+            unite(self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x)
+        )
+        if n == 0:
+            return 0
+        rows = k.following.rows
+        last = int(q.recent[0]) if len(q.recent) else -1
+        start = stop = 0
+        total = 1.0
+        if 0 <= last < len(rows.size):
+            start = int(rows.start[last])
+            stop = start + int(rows.size[last])
+            total = float(k.following.total[last]) or 1.0
+        items = k.items
+        describe(
+            x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, items.last_n, items.last_ms,
+            items.first_ms, items.count, items.events, q.timestamp, q.own, q.n_events, q.session_seq, q.n_events, q.scratch.mark,
+            rows.keys, rows.weights, start, stop, total, k.factors.vectors, q.vector,
+        )  # fmt: skip
+        return n
+
+    def lists(self, width: int) -> npt.NDArray[np.int32]:
+        """The first ``width`` items of every source's list, -1 where it ends."""
+        out = self.items[:, :width].copy()
+        for s, count in enumerate(self.counts.tolist()):
+            if count < width:
+                out[s, count:] = -1
+        return out

@@ -1,0 +1,231 @@
+"""Item-side knowledge: a fold over interactions and nothing else, the same on every worker.
+
+It owns every model that learns from all users, the window of event ids, and the record of which source offsets it has
+learned, so that a second copy of an interaction changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from online_models.base import Arrays, IntArray, Observation, Scratch, Source
+from online_models.blend import CONTEXTS, Blend
+from online_models.covisitation import CoVisitation
+from online_models.drift import DriftMonitor
+from online_models.errors import SnapshotError
+from online_models.features import feature_names
+from online_models.intent import IntentModel, decode_sample
+from online_models.items import ItemTable
+from online_models.matrix_factorization import MatrixFactorization
+from online_models.popularity import Popularity
+from online_models.recency import Recency
+from online_models.repeats import Repeats
+from online_models.river_mf import RiverBiasedMF
+from online_models.session_knn import SessionKNN
+
+from .config import CoVisitationConfig, PipelineConfig
+from .contracts.interactions import Interaction
+from .offsets import LearnedOffsets
+
+SCHEMA = 1
+BURST = 50
+"""The latest events of all whose distinct items say whether a burst is on."""
+
+
+def _covisitation(name: str, c: CoVisitationConfig) -> CoVisitation:
+    return CoVisitation(
+        name, window=c.window, last=c.last, half_life=c.half_life, step=c.step, fade=c.fade, damp=c.damp,
+        max_age_ms=c.max_age_s * 1000 if c.max_age_s else 1 << 60, both=c.both,
+    )  # fmt: skip
+
+
+class Knowledge:
+    """Everything learned from interactions. ``learn`` changes it; reading it never does."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        s = config.sources
+        self.config = config
+        self.items = ItemTable(config.max_items)
+        self.offsets = LearnedOffsets()
+        self.event_ids = EventWindow(config.dedup_window)
+        self.scratch = Scratch()
+        self.popularity = Popularity(list(s.popularity))
+        self.following = _covisitation("following", s.following)
+        self.factors = MatrixFactorization(
+            dims=s.factors.dims, lr=s.factors.lr, reg=s.factors.reg, loss=s.factors.loss, negatives=s.factors.negatives,
+            window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
+        )  # fmt: skip
+        k = s.knn
+        self.sources: tuple[Source, ...] = (
+            self.popularity, Recency(), Repeats(), self.following, _covisitation("near", s.near), _covisitation("far", s.far),
+            SessionKNN(
+                "knn", unit=k.unit, last=k.last, m=k.m, k=k.k, fade=k.fade, half_life=k.half_life, inner=k.inner, width=k.width
+            ),
+            self.factors,
+        )  # fmt: skip
+        self.lists = tuple(name for source in self.sources for name in source.lists)
+        self.features = feature_names(self.lists, len(s.popularity))
+        self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
+        self.intent = IntentModel(seed=config.seed)
+        self.ratings = RiverBiasedMF(seed=config.seed) if s.ratings else None
+        self.drift = DriftMonitor()
+        self.clock = 0
+        self.rating_max = 0.0
+        self.latest = np.full(BURST, -1, np.int32)
+        self.burst = 0
+        self.unknown_types: dict[str, int] = {}
+
+    def know(self, item_id: str, timestamp: int) -> int:
+        """The row of an item, new if need be."""
+        row = self.items.row(item_id)
+        if row < 0:
+            row = self.items.add(item_id, timestamp)
+            self.factors.know(row, self.items.hash_of(row))
+            self.scratch.reserve(row + 1)
+        return row
+
+    def learn(self, x: Interaction) -> bool:
+        """Learn one interaction; False if it was learned before."""
+        if not self.offsets.add(x.partition, x.offset):
+            return False
+        self.clock = max(self.clock, x.clock)
+        self.event_ids.add(x.event)
+        row = self.know(x.item_id, x.timestamp)
+        known = [self.items.row(i) for i in x.history]
+        history = np.array([r for r in known if r >= 0], np.int32)
+        ages = np.array([a for a, r in zip(x.ages, known, strict=True) if r >= 0], np.int64)
+        rated = x.event_type == "rating"
+        o = Observation(
+            row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
+        )
+        for source in self.sources:
+            source.learn_one(o)
+        for name, delta in x.deltas.items():
+            if name == "mf":
+                self._apply_factors(delta.items, delta.data)
+            elif name == "blend":
+                self.blend.apply(delta.data)
+            elif name == "intent":
+                self.intent.learn_one(*decode_sample(delta.data))
+        if rated and x.value is not None:
+            self.rating_max = max(self.rating_max, x.value)
+            if self.ratings is not None:
+                self.ratings.learn_one(x.user, row, x.value)
+        self.items.touch(row, x.timestamp)
+        self._note_burst(row)
+        if self.items.full():
+            self.compact()
+        return True
+
+    def _apply_factors(self, ids: list[str], data: bytes) -> None:
+        steps = np.frombuffer(data, np.int16).reshape(len(ids), -1)
+        rows = np.array([self.items.row(i) for i in ids], np.int32)
+        keep = rows >= 0
+        if not keep.all():
+            rows, steps = rows[keep], steps[keep]
+        self.factors.apply(rows, steps)
+
+    def _note_burst(self, row: int) -> None:
+        self.latest[self.items.events % BURST] = row
+        if self.items.events % 8 == 0:
+            self.burst = len(np.unique(self.latest))
+
+    def compact(self) -> IntArray:
+        """The item table is full: drop the items seen longest ago, in every model."""
+        new_index = self.items.compact()
+        for source in self.sources:
+            source.remap(new_index)
+        if self.ratings is not None:
+            self.ratings.remap(new_index)
+        self.compacted(new_index)
+        return new_index
+
+    def compacted(self, new_index: IntArray) -> None:
+        """Hook of whoever holds rows besides the models (user states); set by the pipeline."""
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self.sources}
+        parts |= {"items": self.items, "offsets": self.offsets, "event_ids": self.event_ids, "blend": self.blend}
+        parts |= {"intent": self.intent, "drift": self.drift}
+        if self.ratings is not None:
+            parts["ratings"] = self.ratings
+        return parts
+
+    def snapshot(self) -> Arrays:
+        """All state as named arrays (views: copy them before learning on)."""
+        out: Arrays = {
+            f"{part}/{field}": array for part, model in self._parts().items() for field, array in model.snapshot().items()
+        }
+        out["schema"] = np.array([SCHEMA, len(self.features)])
+        out["numbers"] = np.array([self.clock, self.burst], np.int64)
+        out["rating_max"] = np.array([self.rating_max])
+        out["latest"] = self.latest
+        return out
+
+    def restore(self, state: Arrays) -> None:
+        """Take over a snapshot made under the same configuration."""
+        if "schema" not in state or state["schema"].tolist() != [SCHEMA, len(self.features)]:
+            raise SnapshotError(
+                f"a snapshot of schema {SCHEMA} with {len(self.features)} features",
+                str(state.get("schema", np.array([])).tolist()),
+                "start with the configuration that wrote it, or remove the snapshot folder to learn anew from the topic",
+            )
+        for part, model in self._parts().items():
+            model.restore({k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(f"{part}/")})
+        self.clock, self.burst = (int(v) for v in state["numbers"])
+        self.rating_max = float(state["rating_max"][0])
+        self.latest = state["latest"].copy()
+        self.scratch.reserve(len(self.items))
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part."""
+        return {name: int(part.nbytes) for name, part in self._parts().items()}
+
+
+def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
+    trust = {"again": 1.0, "often": 1.0, "following": 1.5, "near": 1.5, "far": 1.5, "knn": 2.0, "mf": 0.5}
+    out = np.zeros(len(features), np.float32)
+    for i, name in enumerate(features):
+        source, _, feature = name.partition(".")
+        if feature == "log_rank":
+            out[i] = trust.get(source, 0.5)
+    return out
+
+
+class EventWindow:
+    """The latest event ids (64-bit hashes), a bounded set: what drops an event that is sent twice."""
+
+    def __init__(self, capacity: int) -> None:
+        self.ring: npt.NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self.n = 0
+        self._set: set[int] = set()
+
+    def __contains__(self, event: int) -> bool:
+        return event in self._set
+
+    def add(self, event: int) -> None:
+        if event in self._set:
+            return
+        at = self.n % len(self.ring)
+        if self.n >= len(self.ring):
+            self._set.discard(int(self.ring[at]))
+        self.ring[at] = event
+        self._set.add(event)
+        self.n += 1
+
+    def snapshot(self) -> Arrays:
+        used = min(self.n, len(self.ring))
+        return {"ring": self.ring[:used], "n": np.array([self.n])}
+
+    def restore(self, state: Arrays) -> None:
+        self.ring[: len(state["ring"])] = state["ring"]
+        self.n = int(state["n"][0])
+        self._set = set(state["ring"].tolist())
+
+    @property
+    def nbytes(self) -> int:
+        return self.ring.nbytes + 64 * len(self._set)

@@ -1,0 +1,100 @@
+"""Test, then learn: how good the lists were, by source, judged on every event before anything learns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from online_models.base import FloatArray, IntArray, grown
+from online_models.metrics import NAMES, K, evaluate
+
+FRESH, SERVED = "blend", "served"
+
+
+@dataclass(slots=True)
+class Moment:
+    """Events of one user at one timestamp, and the lists from before the first of them.
+
+    ``lists`` [lists, 20] holds the fresh list, the served list and one for each source, -1 where a list ends. While
+    ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts.
+    """
+
+    timestamp: int
+    number: int
+    n_items: int
+    fresh: list[str]
+    lists: IntArray
+    targets: list[int] = field(default_factory=list)
+    x: FloatArray | None = None
+    rows: IntArray | None = None
+    n_rows: int = 0
+    active: IntArray | None = None
+
+
+@njit(cache=True)
+def _show(lists: Any, shown: Any) -> None:
+    for s in range(lists.shape[0]):
+        for r in range(lists.shape[1]):
+            if lists[s, r] < 0:
+                break
+            shown[s, lists[s, r]] = 1
+
+
+class Prequential:
+    """Running sums of the metrics, by list. Moments numbered below ``first`` are learned from, not judged."""
+
+    def __init__(self, sources: tuple[str, ...], first: int = 0, curve_every: int = 0) -> None:
+        self.names = (FRESH, SERVED, *sources)
+        self.first, self._every = first, curve_every
+        self.sums = np.zeros((len(self.names), len(NAMES)))
+        self.scored = 0
+        self.unseen = 0
+        self.curve: list[tuple[int, npt.NDArray[np.float64]]] = []
+        self.last: npt.NDArray[np.float64] = np.zeros((len(self.names), len(NAMES)))
+        self._shown = np.zeros((len(self.names), 64), np.uint8)
+        self._gone = np.zeros(len(self.names), np.int64)
+
+    def close(self, moment: Moment) -> bool:
+        """Judge a moment that will get no more events; False if there is nothing to judge."""
+        if not moment.targets or moment.number < self.first:
+            return False
+        self.last = evaluate(moment.lists, np.array(moment.targets, np.int32))
+        self.sums += self.last
+        self.scored += 1
+        self.unseen += all(t >= moment.n_items for t in moment.targets)
+        if moment.n_items > self._shown.shape[1]:
+            self._shown = grown(self._shown, moment.n_items)
+        _show(moment.lists, self._shown)
+        if self._every and self.scored % self._every == 0:
+            self.curve.append((moment.number, self.sums.copy()))
+        return True
+
+    def remap(self, new_index: IntArray) -> None:
+        """The item table was compacted: what was shown and is gone stays counted."""
+        shown = self._shown
+        n = min(shown.shape[1], len(new_index))
+        kept = np.flatnonzero(new_index[:n] >= 0)
+        fresh = np.zeros_like(shown)
+        fresh[:, new_index[kept]] = shown[:, kept]
+        self._gone += shown.sum(axis=1, dtype=np.int64) - fresh.sum(axis=1, dtype=np.int64)
+        self._shown = fresh
+
+    def metrics(self, n_items: int) -> dict[str, dict[str, float]]:
+        """List name → metric → mean over the moments judged, and coverage of ``n_items``."""
+        out = {}
+        for i, name in enumerate(self.names):
+            values = {m: float(v) for m, v in zip(NAMES, self.sums[i] / max(self.scored, 1), strict=True)}
+            values["coverage@20"] = float(self._shown[i].sum(dtype=np.int64) + self._gone[i]) / max(n_items, 1)
+            out[name] = values
+        return out
+
+
+def padded(rows: list[int] | IntArray) -> IntArray:
+    """Row numbers in a list of 20 places, -1 where there is none."""
+    out = np.full(K, -1, np.int32)
+    out[: min(len(rows), K)] = rows[:K]
+    return out

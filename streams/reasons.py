@@ -1,0 +1,71 @@
+"""Why an item stands in a list, in words, from the source that speaks loudest for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from online_models.base import FloatArray, IntArray
+from online_models.features import PER_SOURCE
+
+from .contracts.catalogue import Item
+
+_PLAIN = {
+    "again": "from your history",
+    "knn": "liked by people with a history like yours",
+    "mf": "fits your taste",
+    "latest": "others are on it right now",
+    "newest": "new",
+}
+
+
+@njit(cache=True)
+def _loudest(x: Any, at: Any, w: Any, n_lists: int, out: Any) -> None:
+    for i in range(at.shape[0]):
+        best, loud = 0, -1e30
+        for s in range(n_lists):
+            base = PER_SOURCE * s
+            if x[at[i], base + 4] == 0.0:
+                continue
+            total = 0.0
+            for f in range(base, base + PER_SOURCE):
+                total += x[at[i], f] * w[f]
+            if total > loud:
+                best, loud = s, total
+        out[i] = best
+
+
+def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> list[int]:
+    """For rows ``at`` of the feature matrix, the source whose five features add most to the score."""
+    out = np.zeros(len(at), np.int32)
+    _loudest(x, at, weights, n_lists, out)
+    return out.tolist()
+
+
+def in_words(source: str, last_title: str, count: int, first_ms: int, last_ms: int) -> str:
+    """The reason for one item. ``count``, ``first_ms``, ``last_ms`` are of the user's own events on it (0 if none).
+
+    >>> in_words("often", "Milk", 4, 0, 27 * 86_400_000)
+    'bought again every ~9 days'
+    >>> in_words("near", "Milk", 0, 0, 0)
+    'seen with Milk'
+    """
+    if source == "often":
+        days = (last_ms - first_ms) / max(count - 1, 1) / 86_400_000
+        if count >= 2 and days >= 1:
+            return f"bought again every ~{days:.0f} days" if days >= 1.5 else "bought again every day"
+        return f"{count} times in your history"
+    if source in ("following", "near", "far"):
+        verb = "next after" if source == "following" else "seen with"
+        return f"{verb} {last_title}" if last_title else "seen together"
+    if source.startswith("popular-"):
+        return "popular now" if float(source[8:]) <= 1_000 else "popular"
+    return _PLAIN.get(source, source)
+
+
+def title_of(item_id: str, catalogue: dict[str, Item]) -> str:
+    """The name that a person knows an item by."""
+    item = catalogue.get(item_id)
+    return item.title if item is not None and item.title else item_id

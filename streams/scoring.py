@@ -1,0 +1,99 @@
+"""Scoring: the blend over the united candidates, from a user's state to a ranked list. Changes no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from online_models.base import FloatArray, IntArray, Query
+from online_models.blend import active_contexts
+
+from .candidates import Candidates
+from .filters import Filters
+from .knowledge import Knowledge
+from .sessions import UserState
+
+_CONTEXTS = 7
+
+
+@dataclass(slots=True)
+class Ranked:
+    """A ranked list: item ``rows`` and ``scores``, best first, and where they stand in the feature matrix (``at``; -1: filled up).
+
+    ``weights`` are the blend's for this request; ``active`` the contexts they came from.
+    """
+
+    rows: IntArray
+    scores: FloatArray
+    at: IntArray
+    active: IntArray
+    weights: FloatArray
+    generic: str | None
+
+
+class Scorer:
+    """Makes one list at a time, in its own work space (``candidates`` holds the last request's union)."""
+
+    def __init__(self, knowledge: Knowledge, filters: Filters, per_list: int) -> None:
+        self._knowledge, self._filters = knowledge, filters
+        self.candidates = Candidates(knowledge, per_list)
+        self._scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)
+
+    def query(self, state: UserState, timestamp: int, recent: int) -> Query:
+        """The request of this user at this time."""
+        k = self._knowledge
+        items, ages, _ = state.recent(timestamp, recent)
+        return Query(
+            timestamp, state.own[: state.n], items, ages, k.items.blocked, state.vector, len(k.items), state.hash, 0,
+            state.session_seq, state.n_events, k.scratch,
+        )  # fmt: skip
+
+    def contexts(self, state: UserState, timestamp: int, gap_ms: int) -> IntArray:
+        """The blend's active contexts for this user at this time."""
+        gap = timestamp - state.last_ms if state.n_events else -1
+        fresh = gap < 0 or gap > gap_ms
+        last = int(state.own[state.n - 1]["item"]) if state.n else -1
+        active = np.empty(_CONTEXTS, np.int32)
+        active_contexts(
+            1 if fresh else state.session_events + 1, state.n_events, max(gap, 0) if state.n_events else -1,
+            state.n_repeats / max(state.n_moves, 1), state.n_moves > 0,
+            int(self._knowledge.items.count[last]) if last >= 0 else -1, self._knowledge.burst, active,
+        )  # fmt: skip
+        return active
+
+    def rank(self, state: UserState, timestamp: int, k: int, x: FloatArray) -> Ranked:
+        """The user's list at this time, ``k`` long where there are that many items; ``x`` takes the features."""
+        config = self._knowledge.config
+        c = self.candidates
+        q = self.query(state, timestamp, config.sessions.recent)
+        active = self.contexts(state, timestamp, config.sessions.gap_s * 1000)
+        consumed = self._filters.consumed(state)
+        self._filters.block(consumed)
+        try:
+            n = c.gather(q, x)
+            fill = self._fill(c.rows[:n], k) if n < k else ()
+        finally:
+            self._filters.unblock(consumed)
+        blend = self._knowledge.blend
+        weights = blend.collapse(active)
+        rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)
+        found = blend.rank(x, n, weights, c.rows, self._scores, rows, scores, at)
+        for row in fill:
+            rows[found], scores[found], at[found] = row, (scores[found - 1] if found else 0.0), -1
+            found += 1
+        generic = None
+        if state.n == 0:
+            generic = "nothing is known of the user yet"
+        return Ranked(rows[:found], scores[:found], at[:found], active, weights, generic)
+
+    def _fill(self, have: IntArray, k: int) -> list[int]:
+        """More items where the sources have too few: any that may be listed, those with most events first."""
+        items = self._knowledge.items
+        n = len(items)
+        free = np.flatnonzero(items.blocked[:n] == 0)
+        free = np.setdiff1d(free, have)
+        if len(free) + len(have) == 0:  # everything is consumed: better a known item than none
+            free = np.flatnonzero(items.blocked[:n] & 1 == 0)
+        order = np.lexsort((free, -items.count[free]))[: k - len(have)]
+        return [int(r) for r in free[order]]

@@ -85,7 +85,7 @@ def redact(url: str) -> str:
     'redis://***@cache:6379/0'
     """
     scheme, mark, rest = url.partition("://")
-    if not mark or "@" in scheme:
+    if not mark or not re.fullmatch(r"[A-Za-z]*", scheme):
         scheme, mark, rest = "", "", url
     if "@" in rest:
         rest = "***@" + rest.rpartition("@")[2]

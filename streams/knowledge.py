@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online_models.base import Arrays, IntArray, Observation, Scratch, Source
-from online_models.blend import CONTEXTS, Blend
+from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
 from online_models.covisitation import CoVisitation
 from online_models.drift import DriftMonitor
 from online_models.errors import SnapshotError
@@ -157,7 +157,9 @@ class Knowledge:
     def snapshot(self) -> Arrays:
         """All state as named arrays (views: copy them before learning on)."""
         out: Arrays = {
-            f"{part}/{field}": array for part, model in self._parts().items() for field, array in model.snapshot().items()
+            f"{part}/{field}": array
+            for part, model in self._parts().items()
+            for field, array in model.snapshot().items()
         }
         out["schema"] = np.array([SCHEMA, len(self.features)])
         out["numbers"] = np.array([self.clock, self.burst], np.int64)
@@ -179,6 +181,13 @@ class Knowledge:
         self.rating_max = float(state["rating_max"][0])
         self.latest = state["latest"].copy()
         self.scratch.reserve(len(self.items))
+
+    def blend_report(self) -> dict[str, Any]:
+        """Weights of the context that is always active, by feature, and how often each context has learned."""
+        return {
+            "weights": {n: round(float(w), 5) for n, w in zip(self.features, self.blend.weights[0], strict=True)},
+            "updates": {n: int(u) for n, u in zip(CONTEXT_NAMES, self.blend.updates, strict=True)},
+        }
 
     def memory(self) -> dict[str, int]:
         """Bytes by part."""

@@ -23,7 +23,7 @@ from .contracts.interactions import Delta, Interaction
 from .contracts.recommendations import Cause, ModelVersion, RecommendedItem, Recommendation
 from .filters import Filters
 from .knowledge import Knowledge
-from .prequential import Moment, Prequential, padded
+from .prequential import GONE, Moment, Prequential, padded
 from .reasons import in_words, loudest, title_of
 from .scoring import Ranked, Scorer
 from .sessions import Entry, Sessions, UserState, entry_of
@@ -66,6 +66,8 @@ class Pipeline:
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
         self.catalogue: dict[str, Item] = {}
         self.prequential = Prequential(self.knowledge.lists)
+        self.rating_max: float | None = None
+        """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
         self._fronts: dict[int, _Front] = {}
         self._held: dict[int, dict[int, Interaction]] = {}
@@ -133,7 +135,7 @@ class Pipeline:
             if event.timestamp == front.timestamp:
                 front.moments[event.user_id] = moment
                 self._limit(front)
-        if self._is_target(event, state):
+        if self._is_target(event, state, self.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
             if row not in moment.targets:
                 moment.targets.append(row)
@@ -153,10 +155,10 @@ class Pipeline:
             x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active,
         )  # fmt: skip
 
-    def _is_target(self, event: Event, state: UserState) -> bool:
-        """Not the same item as just before, and not a low rating."""
+    def _is_target(self, event: Event, state: UserState, rating_max: float | None = None) -> bool:
+        """Not the same item as just before, and not a low rating (against the largest so far, where none is given)."""
         if event.event_type == "rating" and event.value is not None:
-            best = max(self.knowledge.rating_max, event.value)
+            best = rating_max or max(self.knowledge.rating_max, event.value)
             if event.value < _LOW_RATING * best:
                 return False
         return event.item_id != state.last_item
@@ -202,7 +204,12 @@ class Pipeline:
             rows, steps, user_step = k.factors.propose(state.vector, row, event_hash)
             deltas["mf"] = Delta([k.items.ids[r] for r in rows.tolist()], steps.tobytes())
             step = user_step.tobytes()
-        if moment.x is not None and moment.rows is not None and moment.active is not None and self._is_target(event, state):
+        if (
+            moment.x is not None
+            and moment.rows is not None
+            and moment.active is not None
+            and self._is_target(event, state)
+        ):
             at = np.flatnonzero(moment.rows == row)
             if len(at):
                 deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
@@ -263,14 +270,16 @@ class Pipeline:
         loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
         own = {int(o["item"]): o for o in state.own[: state.n]} if 3 in loud else {}
         out = []
-        for row, score, at, source in zip(ranked.rows.tolist(), ranked.scores.tolist(), ranked.at.tolist(), loud, strict=True):
+        for row, score, at, source in zip(
+            ranked.rows.tolist(), ranked.scores.tolist(), ranked.at.tolist(), loud, strict=True
+        ):
             name = lists[source] if at >= 0 else "fill"
             if name == "often" and row in own:
                 o = own[row]
                 reason = in_words(name, title, int(o["count"]), int(o["first"]), int(o["last"]))
             else:
                 reason = in_words(name, title, 0, 0, 0)
-            out.append(RecommendedItem(ids[row], score, name, reason))
+            out.append(RecommendedItem(ids[row], round(score, 6), name, reason))
         return out
 
     # -- around it ----------------------------------------------------------------------------------------------------
@@ -290,7 +299,9 @@ class Pipeline:
             for moment in front.moments.values():
                 self._release(moment)
                 moved = new_index[np.maximum(moment.lists, 0)]
-                moment.lists = np.where(moment.lists >= 0, moved, -1).astype(np.int32)
+                moment.lists = np.where(moment.lists >= 0, moved, GONE).astype(np.int32)
+                moment.targets = [int(new_index[t]) if new_index[t] >= 0 else GONE - 1 for t in moment.targets]
+                moment.n_items = int(np.count_nonzero(new_index[: moment.n_items] >= 0))
 
     def snapshot(self) -> dict[str, Any]:
         """Item-side state as named arrays (views: copy them before going on)."""

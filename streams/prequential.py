@@ -13,6 +13,8 @@ from online_models.base import FloatArray, IntArray, grown
 from online_models.metrics import NAMES, K, evaluate
 
 FRESH, SERVED = "blend", "served"
+END, GONE = -1, -2
+"""In a list of rows: nothing follows; an item that the item table has dropped since."""
 
 
 @dataclass(slots=True)
@@ -39,9 +41,10 @@ class Moment:
 def _show(lists: Any, shown: Any) -> None:
     for s in range(lists.shape[0]):
         for r in range(lists.shape[1]):
-            if lists[s, r] < 0:
+            if lists[s, r] == END:
                 break
-            shown[s, lists[s, r]] = 1
+            if lists[s, r] >= 0:
+                shown[s, lists[s, r]] = 1
 
 
 class Prequential:
@@ -53,7 +56,7 @@ class Prequential:
         self.sums = np.zeros((len(self.names), len(NAMES)))
         self.scored = 0
         self.unseen = 0
-        self.curve: list[tuple[int, npt.NDArray[np.float64]]] = []
+        self.curve: list[tuple[int, int, npt.NDArray[np.float64]]] = []
         self.last: npt.NDArray[np.float64] = np.zeros((len(self.names), len(NAMES)))
         self._shown = np.zeros((len(self.names), 64), np.uint8)
         self._gone = np.zeros(len(self.names), np.int64)
@@ -70,7 +73,7 @@ class Prequential:
             self._shown = grown(self._shown, moment.n_items)
         _show(moment.lists, self._shown)
         if self._every and self.scored % self._every == 0:
-            self.curve.append((moment.number, self.sums.copy()))
+            self.curve.append((moment.number, self.scored, self.sums.copy()))
         return True
 
     def remap(self, new_index: IntArray) -> None:
@@ -95,6 +98,6 @@ class Prequential:
 
 def padded(rows: list[int] | IntArray) -> IntArray:
     """Row numbers in a list of 20 places, -1 where there is none."""
-    out = np.full(K, -1, np.int32)
+    out = np.full(K, END, np.int32)
     out[: min(len(rows), K)] = rows[:K]
     return out

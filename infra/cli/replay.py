@@ -1,0 +1,87 @@
+"""``headrace replay``: a recorded log through the whole path, without broker or Redis."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from infra.settings import Settings, with_settings
+from infra.web.report import page
+from online_models.errors import InputError
+from streams.replay import Replay
+
+
+@click.command("replay")
+@click.argument("log")
+@click.option("--recs-out", metavar="FILE", help="For every event, the list from just before it (.gz is compressed).")
+@click.option("--published", metavar="FILE", help="The records that a worker would publish (.gz is compressed).")
+@click.option("--report", "report_out", metavar="FILE", help="The report as JSON, and as a page beside it (.html).")
+@click.option("--limit", type=click.IntRange(1), help="Stop after this many events.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Events in a micro-batch; changes nothing but speed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
+@with_settings
+def command(
+    log: str, recs_out: str | None, published: str | None, report_out: str | None, limit: int | None, batch: int, as_json: bool,
+    settings: Settings,
+) -> None:  # fmt: skip
+    """Play LOG (JSON Lines, .gz or Parquet) and say how good the recommendations were, event by event.
+
+    Each event is predicted first and learned after. The first 20 % of the log are learned and not judged.
+    """
+    if log == "-":
+        raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.speed:,.0f} events/s"), TimeRemainingColumn(),
+        console=console, disable=not sys.stderr.isatty(), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("replay", total=None, speed=0.0)
+
+        def progress(done: int, total: int) -> None:
+            if done % 500 == 0 or done == total:
+                bar.update(task, completed=done, total=total)
+
+        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress)
+        report = job.run()
+    if report["events"] == 0:
+        raise InputError("at least one valid event", f"none in {log} (refused: {report['rejected'] or 'nothing'})", "check the log")
+    if report_out:
+        out = Path(report_out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+        out.with_suffix(".html").write_text(page(report), "utf-8")
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    elif "-" not in (recs_out, published):
+        _show(report)
+
+
+def _show(report: dict[str, Any]) -> None:
+    table = Table(title=f"{report['log']}: {report['scored']:,} moments judged", title_justify="left")
+    table.add_column("list")
+    for name in ("HR@20", "Recall@20", "MRR@20", "NDCG@20", "coverage"):
+        table.add_column(name, justify="right")
+    rows = {"fresh (blend)": report["metrics"], "served": report["served"], **report["by_source"]}
+    for name, m in rows.items():
+        table.add_row(name, *(f"{m[k]:.4f}" for k in ("hr@20", "recall@20", "mrr@20", "ndcg@20", "coverage@20")))
+    console = Console()
+    console.print(table)
+    ms = report["latency_ms"]
+    console.print(
+        f"{report['events']:,} events, {report['events_per_s']:,.0f} events/s; per event p50 {ms['p50']:.2f} ms, "
+        f"p95 {ms['p95']:.2f} ms, p99 {ms['p99']:.2f} ms; peak memory {report['peak_rss_mb']:,.0f} MB"
+    )
+    if report["rejected"]:
+        faults = ", ".join(f"{n} {reason} (first: line {report['rejected_first_line'][reason]})" for reason, n in report["rejected"].items())
+        console.print(f"refused records: {faults}")
+    for key, what in (("duplicates", "repeated event ids, dropped"), ("late", "events older than the one before them")):
+        if report[key]:
+            console.print(f"{report[key]:,} {what}")

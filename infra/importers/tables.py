@@ -82,30 +82,32 @@ class Table:
         """Every record with the number of its first line. Lines that a stray quote has swallowed are read again."""
         delimiter, quotes, rest = self.delimiter, self.quotes, iter(lines)
         back: deque[str] = deque()
-        number, width = 0, len(self.names or ())
+        number, names = 0, self.names
         while True:
             feed = chain(_drain(back), rest)
             for line in feed:
                 number += 1
                 if quotes and '"' in line:
-                    taken, cells = self._quoted(line, feed, width)
+                    taken, cells = self._quoted(line, feed, names)
                     yield number, cells
                     if isinstance(cells, BadRow):
                         back.extendleft(reversed(taken[1:]))
                         break
-                    number, width = number + len(taken) - 1, width or len(cells)
+                    number, names = number + len(taken) - 1, names or tuple(cells)
                 elif not line or line.isspace():
                     yield number, BadRow(BLANK)
                 elif line is OVERLONG:
                     yield number, BadRow("line_too_long")
                 else:
                     plain = line.split(delimiter)
-                    width = width or len(plain)
+                    names = names or tuple(plain)
                     yield number, plain
             else:
                 return
 
-    def _quoted(self, line: str, feed: Iterator[str], width: int) -> tuple[list[str], list[str] | BadRow]:
+    def _quoted(
+        self, line: str, feed: Iterator[str], names: tuple[str, ...] | None
+    ) -> tuple[list[str], list[str] | BadRow]:
         """Parse a record that has quotes, with as many following lines as its open quote needs."""
         taken = [line]
 
@@ -119,9 +121,18 @@ class Table:
             cells = next(csv.reader(text(), delimiter=self.delimiter, strict=True))
         except csv.Error as error:
             return taken, BadRow("bad_quoting", error)
-        if len(taken) > 1 and width and len(cells) != width:
+        if len(taken) > 1 and names and (len(cells) != len(names) or any(self._is_row(x, names) for x in taken[1:-1])):
             return taken, BadRow("bad_quoting", "the quote is closed in a later row")
         return taken, cells
+
+    def _is_row(self, line: str, names: tuple[str, ...]) -> bool:
+        """Whether a line inside a quoted text would make a good row: then the quote has swallowed it."""
+        pick, absent = self._picker(names)
+        cells = line.split(self.delimiter)
+        try:
+            return len(cells) == len(names) and bool(self.convert(*pick(cells + [""] * absent)))
+        except (BadRow, ValueError, OverflowError):
+            return False
 
 
 def _drain(back: deque[str]) -> Iterator[str]:

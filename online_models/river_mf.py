@@ -72,7 +72,7 @@ class RiverBiasedMF:
     """
 
     def __init__(
-        self, name: str = "river_mf", n_factors: int = 16, lr: float = 0.02, l2: float = 0.02, init: float = 0.1,
+        self, name: str = "river_mf", n_factors: int = 16, lr: float = 0.05, l2: float = 0.02, init: float = 0.1,
         limit: float = 100.0, max_users: int = 100_000, max_items: int = 100_000, max_row: int = 1 << 24, seed: int = 0,
     ) -> None:  # fmt: skip
         if n_factors < 2 or not 0.0 < lr <= 0.1 or not 0.0 <= l2 <= 1.0 or not 0.0 < limit < 1e100:
@@ -182,7 +182,7 @@ class RiverBiasedMF:
             room[: len(self._slot_of)] = self._slot_of
             self._slot_of = room
         self._items[item] = self._slot_of[item] = slot
-        self._bias[slot] = self._mf.i_biases[item] = 0.0
+        self._mf.i_biases[item] = 0.0
         self._mf.i_latents[item] = self._factors[slot]
         return slot
 

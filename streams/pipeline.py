@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from online_models.base import FloatArray, IntArray
+from online_models.base import Arrays, FloatArray, IntArray
 from online_models.intent import encode_sample
 from online_models.items import hash_id
 
@@ -45,6 +44,15 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class Capture:
+    """A copy of the item-side state from before the event at ``offset`` of ``partition``."""
+
+    state: Arrays
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
 class _Front:
     """The latest timestamp of a partition, and its moments, which may get more events."""
 
@@ -71,6 +79,8 @@ class Pipeline:
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
         self._fronts: dict[int, _Front] = {}
         self._held: dict[int, dict[int, Interaction]] = {}
+        self._wanted = False
+        self._captured: Capture | None = None
         self._buffers: list[FloatArray] = [self.scorer.candidates.buffer()]
         self._served_x = self.scorer.candidates.buffer()
 
@@ -127,6 +137,8 @@ class Pipeline:
                 for moment in front.moments.values():
                     self._close(moment)
             front = self._fronts[source.partition] = _Front(event.timestamp, source.offset, {})
+            if self._wanted:
+                self._captured, self._wanted = Capture(self._copy(), source.partition, source.offset), False
         elif event.timestamp < front.timestamp:
             self.counts["late"] += 1
         moment = front.moments.get(event.user_id) if event.timestamp == front.timestamp else None
@@ -303,11 +315,35 @@ class Pipeline:
                 moment.targets = [int(new_index[t]) if new_index[t] >= 0 else GONE - 1 for t in moment.targets]
                 moment.n_items = int(np.count_nonzero(new_index[: moment.n_items] >= 0))
 
-    def snapshot(self) -> dict[str, Any]:
-        """Item-side state as named arrays (views: copy them before going on)."""
-        return dict(self.knowledge.snapshot())
+    def request_capture(self) -> bool:
+        """Ask for a copy of the item-side state, taken where the next moment begins (see `captured`).
 
-    def restore(self, state: dict[str, Any]) -> None:
+        False while an earlier copy waits, or interactions are held back: what has been read of the topic is then not all learned, and the place
+        in the topic that goes with the copy would be wrong. The place to note is the one at the time of asking.
+        """
+        self._wanted = self._captured is None and not any(self._held.values())
+        return self._wanted
+
+    def captured(self, committed: dict[int, int]) -> Arrays | None:
+        """The copy that was asked for, once everything in it is committed; None before.
+
+        It holds nothing from ``offset`` on of its partition, so that a restart from it learns again exactly what is
+        delivered again. It must not be stored earlier: until then it may hold interactions that nobody else has seen.
+        """
+        c = self._captured
+        if c is None or committed.get(c.partition, -1) < c.offset:
+            return None
+        self._captured = None
+        return c.state
+
+    def _copy(self) -> Arrays:
+        return {name: array.copy() for name, array in self.knowledge.snapshot().items()}
+
+    def snapshot(self) -> Arrays:
+        """Item-side state as named arrays (views: copy them before going on)."""
+        return self.knowledge.snapshot()
+
+    def restore(self, state: Arrays) -> None:
         """Take over a snapshot."""
         self.knowledge.restore(state)
         for row, item_id in enumerate(self.knowledge.items.ids):

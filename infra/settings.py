@@ -21,6 +21,7 @@ import msgspec
 import platformdirs
 
 from online_models.errors import SettingsError
+from streams.app.config import WorkerConfig
 from streams.config import PipelineConfig
 from streams.contracts.topics import Topics
 
@@ -28,14 +29,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-try:
-    from streams.config import WorkerConfig  # type: ignore[attr-defined]
-except ImportError:
-
-    class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # type: ignore[no-redef]
-        """Settings of the worker's rim."""
-
 
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
 TEST_VARIABLES = "HEADRACE_TEST_"

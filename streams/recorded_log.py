@@ -1,6 +1,7 @@
-"""Recorded event logs: JSON Lines (plain or .gz) or Parquet, read line by line in constant memory.
+"""Recorded event logs: JSON Lines (plain or gzip) or Parquet, read record by record in constant memory.
 
-Lines come as raw bytes: what is wrong with one is for `streams.validate` to say.
+Records come as raw bytes: what is wrong with one is for `streams.validate` to say. The first bytes of a
+file tell what it is.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,15 +18,23 @@ import msgspec
 
 from online_models.errors import InputError
 
+from .contracts.events import MAX_RECORD_BYTES
+
 Progress = Callable[[int], None]
-"""Called now and then with the bytes of the file that have been read."""
+"""Called now and then with the bytes of the file that have been read (compressed ones, if it is)."""
+
+MAX_LINE_BYTES = 8 * MAX_RECORD_BYTES
+"""What is longer comes cut off here: it is refused as too large all the same, and memory stays bounded."""
+
+REQUIRED = ("timestamp", "user_id", "item_id", "event_type")
 
 _EVERY = 256
+_GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 
 
 def size(path: str) -> int | None:
-    """Bytes of the file, for a progress bar; None for standard input."""
-    return None if path == "-" else Path(path).stat().st_size if Path(path).is_file() else None
+    """Bytes of the file, for a progress bar; None for standard input and pipes."""
+    return Path(path).stat().st_size if path != "-" and Path(path).is_file() else None
 
 
 def read(path: str, progress: Progress | None = None) -> Iterator[bytes]:
@@ -33,52 +43,85 @@ def read(path: str, progress: Progress | None = None) -> Iterator[bytes]:
     Raises InputError where the file is missing, is not what its name says, or ends in the middle of a compressed block.
     """
     if path == "-":
-        return _lines(sys.stdin.buffer, lambda: 0, None, "standard input")
+        return _lines(sys.stdin.buffer, lambda: 0, progress, "standard input")
     file = Path(path)
-    if not file.is_file():
-        raise InputError("a recorded log", f"no file at {path}", "check the path, or make a log with `headrace import`")
-    if file.suffix == ".parquet":
-        return _parquet(file, progress)
-    return _text(file, progress)
+    if not file.exists() or file.is_dir():
+        found = f"a folder at {path}" if file.is_dir() else f"no file at {path}"
+        raise InputError("a recorded log", found, "check the path, or make a log with `headrace import`")
+    return _file(file, progress)
 
 
-def _text(file: Path, progress: Progress | None) -> Iterator[bytes]:
-    with file.open("rb") as raw:
-        if file.suffix == ".gz":
-            with gzip.open(raw) as unpacked:
-                yield from _lines(unpacked, raw.tell, progress, str(file))
-        else:
-            yield from _lines(raw, raw.tell, progress, str(file))
-
-
-def _lines(stream: IO[bytes] | gzip.GzipFile, tell: Callable[[], int], progress: Progress | None, name: str) -> Iterator[bytes]:
+def _file(file: Path, progress: Progress | None) -> Iterator[bytes]:
     try:
-        for n, line in enumerate(stream):
-            if progress is not None and n % _EVERY == 0:
+        raw = file.open("rb")
+    except OSError as error:
+        raise InputError(
+            "a readable log", f"{file} ({error.strerror})", "check the path and its permissions"
+        ) from error
+    with raw:
+        if file.suffix == ".parquet" or raw.peek(4)[:4] == _PARQUET:
+            yield from _parquet(file, progress)
+        elif file.suffix == ".gz" and raw.peek(2)[:2] != _GZIP:
+            raise InputError(
+                f"a gzip file at {file}", "something else", "take .gz off its name, or copy the file again"
+            )
+        else:
+            yield from _lines(raw, raw.tell if raw.seekable() else lambda: 0, progress, str(file))
+
+
+def _lines(raw: IO[bytes], tell: Callable[[], int], progress: Progress | None, name: str) -> Iterator[bytes]:
+    start: bytes = raw.peek(3)[:3]  # type: ignore[attr-defined]
+    stream = gzip.GzipFile(fileobj=raw) if start[:2] == _GZIP else raw
+    skipping = False
+    try:
+        for number, line in enumerate(iter(partial(stream.readline, MAX_LINE_BYTES), b"")):
+            if progress is not None and number % _EVERY == 0:
                 progress(tell())
-            record = line.strip()
-            if record:
+            record = line.strip() if number else line.removeprefix(_BOM).strip()
+            if record and not skipping:
                 yield record
+            skipping = not line.endswith(b"\n") and len(line) == MAX_LINE_BYTES
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"a whole gzip file at {name}", str(error), "copy the file again, or cut off its damaged end") from error
+        remedy = "copy the file again, or cut off its damaged end"
+        raise InputError(f"a whole gzip file at {name}", str(error), remedy) from error
+    finally:
+        if stream is not raw:
+            stream.close()
     if progress is not None:
         progress(tell())
 
 
 def _parquet(file: Path, progress: Progress | None) -> Iterator[bytes]:
     try:
+        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise InputError("pyarrow, to read Parquet", "no such package", "run `pip install 'headrace[parquet]'`") from error
+        remedy = "run `pip install 'headrace[parquet]'`"
+        raise InputError("pyarrow, to read Parquet", "no such package", remedy) from error
     encode = msgspec.json.Encoder().encode
     try:
-        table: Any = pq.ParquetFile(file)
-    except Exception as error:
+        with pq.ParquetFile(file) as table:
+            missing = [column for column in REQUIRED if column not in table.schema_arrow.names]
+            if missing:
+                found = f"none named {', '.join(missing)} in {file}"
+                raise InputError(
+                    f"columns {', '.join(REQUIRED)}", found, "map the columns with `headrace import parquet`"
+                )
+            total, done = table.metadata.num_rows or 1, 0
+            for batch in table.iter_batches(batch_size=4096):
+                for row in _in_milliseconds(batch, pa).to_pylist():
+                    yield encode({name: value for name, value in row.items() if value is not None})
+                done += batch.num_rows
+                if progress is not None:
+                    progress(int(file.stat().st_size * done / total))
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"a Parquet file at {file}", str(error).splitlines()[0], "check the file") from error
-    total, done = table.metadata.num_rows or 1, 0
-    for batch in table.iter_batches(batch_size=4096):
-        for row in batch.to_pylist():
-            yield encode({k: v for k, v in row.items() if v is not None})
-        done += batch.num_rows
-        if progress is not None:
-            progress(int(file.stat().st_size * done / total))
+
+
+def _in_milliseconds(batch: Any, pa: Any) -> Any:
+    """The batch with its column ``timestamp`` as integers, if it is of one of Parquet's own time types."""
+    at = batch.schema.get_field_index("timestamp")
+    if not pa.types.is_timestamp(batch.schema.field(at).type):
+        return batch
+    column = batch.column(at).cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
+    return batch.set_column(at, "timestamp", column)

@@ -91,7 +91,7 @@ class Popularity:
     """
 
     def __init__(self, half_lives: list[float], name: str = "popular") -> None:
-        self.lists = tuple(f"{name}-{h:g}" for h in half_lives)
+        self.lists = tuple(f"{name}-{h:.0f}" for h in half_lives)
         n = len(half_lives)
         self.growth = 2.0 ** (1.0 / np.asarray(half_lives, np.float64))
         self.score = np.zeros((n, 64), np.float64)

@@ -193,6 +193,10 @@ class RiverBiasedMF:
 
     # scoring
 
+    def knows(self, user: int) -> bool:
+        """Whether the user has rated anything that is still kept."""
+        return user in self._users
+
     def score(self, user: int, items: IntArray) -> FloatArray:
         """Expected ratings [n] of ``items`` (rows, int32 [n]). What is unknown of user or item counts as average."""
         mf = self._mf

@@ -28,7 +28,7 @@ class Candidates:
         ranks = np.arange(per_list)
         self._inv = (1.0 / (1.0 + ranks)).astype(np.float32)
         self._log = (1.0 - np.log1p(ranks) / np.log(per_list + 1)).astype(np.float32)
-        self._minmax = np.array([name in knowledge.factors.lists for name in knowledge.lists])
+        self._minmax = np.array([name in (*knowledge.factors.lists, "rated") for name in knowledge.lists])
         self._parts = []
         at = 0
         for source in knowledge.sources:

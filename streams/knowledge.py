@@ -21,9 +21,9 @@ from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable
 from online_models.matrix_factorization import MatrixFactorization
 from online_models.popularity import Popularity
+from online_models.ratings import Ratings
 from online_models.recency import Recency
 from online_models.repeats import Repeats
-from online_models.river_mf import RiverBiasedMF
 from online_models.session_knn import SessionKNN
 
 from .config import CoVisitationConfig, PipelineConfig
@@ -66,11 +66,12 @@ class Knowledge:
             ),
             self.factors,
         )  # fmt: skip
+        if s.ratings:
+            self.sources += (Ratings(seed=config.seed),)
         self.lists = tuple(name for source in self.sources for name in source.lists)
         self.features = feature_names(self.lists, len(s.popularity))
         self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
         self.intent = IntentModel(seed=config.seed)
-        self.ratings = RiverBiasedMF(seed=config.seed) if s.ratings else None
         self.drift = DriftMonitor()
         self.clock = 0
         self.rating_max = 0.0
@@ -112,8 +113,6 @@ class Knowledge:
                 self.intent.learn_one(*decode_sample(delta.data))
         if rated and x.value is not None:
             self.rating_max = max(self.rating_max, x.value)
-            if self.ratings is not None:
-                self.ratings.learn_one(x.user, row, x.value)
         self.items.touch(row, x.timestamp)
         self._note_burst(row)
         if self.items.full():
@@ -138,8 +137,6 @@ class Knowledge:
         new_index = self.items.compact()
         for source in self.sources:
             source.remap(new_index)
-        if self.ratings is not None:
-            self.ratings.remap(new_index)
         self.compacted(new_index)
         return new_index
 
@@ -150,8 +147,6 @@ class Knowledge:
         parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self.sources}
         parts |= {"items": self.items, "offsets": self.offsets, "event_ids": self.event_ids, "blend": self.blend}
         parts |= {"intent": self.intent, "drift": self.drift}
-        if self.ratings is not None:
-            parts["ratings"] = self.ratings
         return parts
 
     def snapshot(self) -> Arrays:

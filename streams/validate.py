@@ -106,9 +106,6 @@ def _explain(raw: bytes, error: str) -> Rejection:
     value = record.get("value")
     if isinstance(value, float) and not math.isfinite(value):
         return Rejection(Reason.VALUE_NOT_FINITE, f"expected a finite value, got {value}; leave it out")
-    stamp = record["timestamp"]
-    if isinstance(stamp, int) and not isinstance(stamp, bool) and abs(stamp) >= 1 << 63:
-        return Rejection(Reason.TIMESTAMP_OUT_OF_RANGE, f"expected ms since the epoch, got {stamp}; send the time of the event")
     if "malformed" in error or _has_non_finite(record):
         return Rejection(Reason.NOT_JSON, f"expected strict JSON, got {error}; JSON has no NaN, no Infinity and no half characters")
     return Rejection(Reason.WRONG_TYPE, f"expected the types of the event record, got {error}; correct the field")

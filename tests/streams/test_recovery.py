@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from worlds import Killed, Worker, World, shop_log
+from streams.config import PipelineConfig
+from tests.worlds import Killed, Worker, World, shop_log
 
-from streams.config import PipelineConfig, SourcesConfig
-
-CONFIG = PipelineConfig(sources=SourcesConfig(ratings=False))
+CONFIG = PipelineConfig()
 
 
 def undisturbed(log):

@@ -214,7 +214,7 @@ def free_port() -> int:
 def _exchange(address: str, request: bytes) -> bytes:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=1) as connection:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1) as connection:
             connection.sendall(request)
             return connection.recv(64)
     except OSError:

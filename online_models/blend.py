@@ -171,12 +171,13 @@ class Blend:
 
 @njit(cache=True)
 def active_contexts(
-    position: int, history: int, gap_ms: int, repeat_share: float, repeats_known: bool, last_count: int, burst: int, out: Any
-) -> None:
-    """The seven active buckets of a request: always, session position, history, gap, own repeats, last item, burst.
+    position: int, history: int, gap_ms: int, repeat_share: float, repeats_known: bool, last_count: int, burst: int, intent: float,
+    out: Any,
+) -> None:  # fmt: skip
+    """The eight active buckets of a request: always, session position, history, gap, own repeats, last item, burst, intent.
 
     ``gap_ms`` is negative without a past event, ``last_count`` without a last item; ``burst`` counts the distinct items
-    among the latest 50 events of all.
+    among the latest 50 events of all; ``intent`` is the probability that the session converts, negative at its start.
     """
     out[0] = 0
     out[1] = 1 + (0 if position <= 1 else 1 if position == 2 else 2 if position <= 5 else 3)
@@ -203,9 +204,16 @@ def active_contexts(
         s = 1 if last_count < 3 else 2 if last_count < 10 else 3 if last_count < 50 else 4
     out[5] = 22 + s
     out[6] = 27 + (0 if burst < 10 else 1 if burst < 20 else 2 if burst < 35 else 3)
+    i = 0
+    if intent >= 0.0:
+        i = 1 if intent < 0.02 else 2 if intent < 0.1 else 3 if intent < 0.3 else 4 if intent < 1.0 else 5
+    out[7] = 31 + i
 
 
-CONTEXTS = 31
+ACTIVE = 8
+"""Buckets active at a time."""
+
+CONTEXTS = 37
 """Number of buckets that `active_contexts` tells apart."""
 
 CONTEXT_NAMES = (
@@ -213,4 +221,5 @@ CONTEXT_NAMES = (
     "history 10-29", "history 30-99", "history 100+", "gap none", "gap <1 min", "gap <10 min", "gap <1 h", "gap <1 d",
     "gap more", "repeats unknown", "repeats none", "repeats <20%", "repeats <50%", "repeats more", "last none",
     "last <3", "last <10", "last <50", "last more", "burst <10", "burst <20", "burst <35", "burst more",
+    "intent unknown", "intent <2%", "intent <10%", "intent <30%", "intent more", "converted",
 )  # fmt: skip

@@ -71,7 +71,7 @@ class Knowledge:
         self.lists = tuple(name for source in self.sources for name in source.lists)
         self.features = feature_names(self.lists, len(s.popularity))
         self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
-        self.intent = IntentModel(seed=config.seed)
+        self.intent = IntentModel()
         self.drift = DriftMonitor()
         self.clock = 0
         self.rating_max = 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from online_models.base import Arrays, FloatArray, IntArray
-from online_models.intent import encode_sample
+from online_models.intent import decode_sample, encode_sample
 from online_models.items import hash_id
 
 from .config import PipelineConfig
@@ -116,7 +116,9 @@ class Pipeline:
                 k.learn(held or made)
                 interaction = None if held else made
             if not applied:
-                self.sessions.apply(state, entry_of(event, source, weight, step), source.partition)
+                self.sessions.apply(state, entry_of(event, source, event_hash, weight, step), source.partition)
+                intent = 1.0 if state.converted else k.intent.score_one(k.intent.features(state.facts()))
+                self.sessions.note_intent(state, round(intent, 6))
         recommendation = self._serve(event, source, state)
         return Outcome(event, moment.fresh, recommendation, interaction)
 
@@ -225,6 +227,9 @@ class Pipeline:
             at = np.flatnonzero(moment.rows == row)
             if len(at):
                 deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+        sample = self._intent_sample(event, state, begins)
+        if sample:
+            deltas["intent"] = Delta([], sample)
         session = state.hash ^ (event.timestamp if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
@@ -233,6 +238,15 @@ class Pipeline:
             clock=k.clock + 1, deltas=deltas,
         )  # fmt: skip
         return interaction, step
+
+    def _intent_sample(self, event: Event, state: UserState, begins: bool) -> bytes:
+        """The labelled sample of a session that this event closes (not converted) or converts; empty otherwise."""
+        if not state.sample or state.converted:
+            return b""
+        converts = event.event_type in self.config.conversions
+        if not begins and not converts:
+            return b""
+        return encode_sample(decode_sample(state.sample)[0], not begins)
 
     def learn(self, interaction: Interaction) -> bool:
         """Learn somebody else's interaction; False if it was learned before."""
@@ -262,7 +276,7 @@ class Pipeline:
         return Recommendation(
             request_id=request_id(event.event_id), user_id=event.user_id, timestamp=event.timestamp,
             caused_by=Cause(event.event_id, self.topic, source.partition, source.offset), items=items, model=MODEL,
-            generic=ranked.generic,
+            intent=state.intent, generic=ranked.generic,
         )  # fmt: skip
 
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:

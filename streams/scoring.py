@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from online_models.base import FloatArray, IntArray, Query
-from online_models.blend import active_contexts
+from online_models.blend import ACTIVE, active_contexts
 
 from .candidates import Candidates
 from .filters import Filters
 from .knowledge import Knowledge
 from .sessions import UserState
-
-_CONTEXTS = 7
 
 
 @dataclass(slots=True)
@@ -54,11 +52,12 @@ class Scorer:
         gap = timestamp - state.last_ms if state.n_events else -1
         fresh = gap < 0 or gap > gap_ms
         last = int(state.own[state.n - 1]["item"]) if state.n else -1
-        active = np.empty(_CONTEXTS, np.int32)
+        active = np.empty(ACTIVE, np.int32)
         active_contexts(
             1 if fresh else state.session_events + 1, state.n_events, max(gap, 0) if state.n_events else -1,
             state.n_repeats / max(state.n_moves, 1), state.n_moves > 0,
-            int(self._knowledge.items.count[last]) if last >= 0 else -1, self._knowledge.burst, active,
+            int(self._knowledge.items.count[last]) if last >= 0 else -1, self._knowledge.burst,
+            -1.0 if fresh else state.intent, active,
         )  # fmt: skip
         return active
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from online_models.base import BOUGHT, OWN, RATED, FloatArray, IntArray
-from online_models.intent import SessionFacts
+from online_models.intent import HashedFacts, SessionFacts, encode_sample
 from online_models.items import ItemTable, hash_id
 from online_models.matrix_factorization import add_step
 
@@ -24,12 +24,18 @@ from .config import PipelineConfig
 from .contracts.events import Event, Source
 
 _NOWHERE = -1
+_FACTS = HashedFacts()
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One event as the user-side fold needs it. ``step`` is the user's factor step (int16), or empty."""
+    """One event as the user-side fold needs it.
+
+    ``event`` is the 64-bit hash of its id, ``step`` the user's factor step (int16) or empty, ``intent`` the probability
+    published with it.
+    """
 
     offset: int
+    event: int
     item_id: str
     event_type: str
     timestamp: int
@@ -38,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     session_id: str | None
     context: dict[str, str]
     step: bytes
+    intent: float = 0.0
 
 
 class Image(msgspec.Struct, array_like=True):
@@ -57,6 +64,7 @@ class Image(msgspec.Struct, array_like=True):
     value: float | None
     context: dict[str, str]
     sample: bytes
+    intent: float
 
 
 class _Value(msgspec.Struct, array_like=True):
@@ -72,7 +80,7 @@ _decode_image = msgspec.msgpack.Decoder(Image).decode
 
 _NUMBERS = (
     "n_events", "n_moves", "n_repeats", "n_sessions", "n_conversions", "first_ms", "last_ms", "session_ms", "session_seq",
-    "session_events", "converted", "sampled", "moment_ms",
+    "session_events", "converted", "gap_ms",
 )  # fmt: skip
 
 
@@ -118,7 +126,7 @@ class UserState:
     """
 
     __slots__ = (
-        *_NUMBERS, "base", "context", "hash", "last_item", "last_type", "n", "offset", "own", "partition",
+        *_NUMBERS, "base", "context", "hash", "intent", "last_item", "last_type", "n", "offset", "own", "partition",
         "sample", "served", "session_id", "since", "types", "user_id", "value", "vector",
     )  # fmt: skip
 
@@ -130,7 +138,8 @@ class UserState:
         self.vector: FloatArray = np.zeros(dims, np.float32)
         for number in _NUMBERS:
             setattr(self, number, 0)
-        self.moment_ms = -1
+        self.gap_ms = -1
+        self.intent = 0.0
         self.last_item, self.last_type = "", ""
         self.session_id: str | None = None
         self.types: dict[str, int] = {}
@@ -155,17 +164,18 @@ class UserState:
         if self.starts_session(entry.timestamp, entry.session_id, config.sessions.gap_s * 1000):
             self.n_sessions += 1
             self.session_ms, self.session_seq, self.session_events = now, self.n_events, 0
-            self.converted = self.sampled = 0
-            self.types, self.sample = {}, b""
+            self.converted, self.types, self.sample = 0, {}, b""
             self.session_id = entry.session_id
         if self.session_id is None:
             self.session_id = entry.session_id
         if self.n_events == 0:
             self.first_ms = now
+        else:
+            self.gap_ms = now - self.last_ms
         self.session_events += 1
         self.types[entry.event_type] = self.types.get(entry.event_type, 0) + 1
         if entry.event_type in config.conversions and not self.converted:
-            self.converted = 1
+            self.converted, self.sample = 1, b""
             self.n_conversions += 1
         if entry.weight > 0.0 and row >= 0:
             flags = RATED if entry.event_type == "rating" else BOUGHT if entry.event_type == "purchase" else 0
@@ -173,11 +183,18 @@ class UserState:
         if entry.step:
             add_step(self.vector, np.frombuffer(entry.step, np.int16))
         self.n_events += 1
-        self.moment_ms = entry.timestamp
         self.last_ms, self.last_item, self.last_type = now, entry.item_id, entry.event_type
         self.value = entry.value if entry.value is not None else self.value
         self.context = entry.context or self.context
+        self.intent = entry.intent
         self.offset = entry.offset
+        if not self.converted and self._drawn(entry.event, config.seed):
+            self.sample = encode_sample(_FACTS.transform_one(self.facts()), False)
+
+    def _drawn(self, event: int, seed: int) -> bool:
+        """Whether this event stands for its session: each event of a session is equally likely to be the last one drawn."""
+        draw = ((event ^ seed) * 0x9E3779B97F4A7C15 >> 11) & 0xFFFFFFFF
+        return draw * self.session_events < 1 << 32
 
     def _visit(self, row: int, item_id: str, now: int, flags: int, cap: int) -> None:
         before = self.n
@@ -200,21 +217,19 @@ class UserState:
         inside = _recent(self.own, self.n, timestamp, self.session_seq, items, ages) if n else 0
         return items, ages, int(inside)
 
-    def facts(self, timestamp: int, fresh: bool) -> SessionFacts:
-        """The session so far as the intent model sees it; ``fresh`` when a new session would begin now."""
-        types = {} if fresh else self.types
-        events = 0 if fresh else self.session_events
+    def facts(self) -> SessionFacts:
+        """The session up to the latest event, as the intent model sees it."""
         return SessionFacts(
-            n_events=events,
-            types=types,
-            n_distinct=0 if fresh else int(np.count_nonzero(self.own["seq"][: self.n] >= self.session_seq)),
-            session_s=0.0 if fresh else (timestamp - self.session_ms) / 1000,
-            idle_s=(timestamp - self.last_ms) / 1000 if self.n_events else None,
-            timestamp=timestamp,
-            last_type="" if fresh else self.last_type,
-            value=None if fresh else self.value,
-            n_sessions=self.n_sessions - (0 if fresh else 1),
-            n_conversions=self.n_conversions - (0 if fresh else self.converted),
+            n_events=self.session_events,
+            types=self.types,
+            n_distinct=int(np.count_nonzero(self.own["seq"][: self.n] >= self.session_seq)),
+            session_s=(self.last_ms - self.session_ms) / 1000,
+            idle_s=self.gap_ms / 1000 if self.gap_ms >= 0 else None,
+            timestamp=self.last_ms,
+            last_type=self.last_type,
+            value=self.value,
+            n_sessions=self.n_sessions - 1,
+            n_conversions=self.n_conversions - self.converted,
             context=self.context,
         )
 
@@ -227,6 +242,7 @@ class UserState:
                 own=own.tobytes(), vector=self.vector.tobytes() if self.vector.any() else b"",
                 numbers=[getattr(self, n) for n in _NUMBERS], last_item=self.last_item, last_type=self.last_type,
                 session_id=self.session_id, types=self.types, value=self.value, context=self.context, sample=self.sample,
+                intent=self.intent,
             )
         )  # fmt: skip
 
@@ -250,6 +266,7 @@ class UserState:
             setattr(state, name, number)
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
         state.types, state.value, state.context, state.sample = image.types, image.value, image.context, image.sample
+        state.intent = image.intent
         return state
 
 
@@ -295,6 +312,12 @@ class Sessions:
         state.partition = partition
         state.apply(entry, self._table.row(entry.item_id), self._config)
         self._dirty[state.user_id] = state
+
+    def note_intent(self, state: UserState, intent: float) -> None:
+        """The probability that goes out with the latest event belongs to the state from then on."""
+        state.intent = intent
+        if state.since:
+            state.since[-1] = msgspec.structs.replace(state.since[-1], intent=intent)
 
     def missing(self, users: Iterable[str]) -> list[str]:
         """Those whose state must be loaded first."""
@@ -365,7 +388,7 @@ class Sessions:
             state.own[: state.n] = own
 
 
-def entry_of(event: Event, source: Source, weight: float, step: bytes) -> Entry:
+def entry_of(event: Event, source: Source, event_hash: int, weight: float, step: bytes) -> Entry:
     """The fold's view of an event. Of the context, short scalar values are kept."""
     context = {}
     if event.context:
@@ -373,5 +396,5 @@ def entry_of(event: Event, source: Source, weight: float, step: bytes) -> Entry:
             if isinstance(value, (str, int, float, bool)):
                 context[key[:32]] = str(value)[:32]
     return Entry(
-        source.offset, event.item_id, event.event_type, event.timestamp, weight, event.value, event.session_id, context, step
+        source.offset, event_hash, event.item_id, event.event_type, event.timestamp, weight, event.value, event.session_id, context, step
     )

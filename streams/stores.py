@@ -1,0 +1,148 @@
+"""Where users' states live: Redis in production, a dictionary in tests. One MGET and one write a micro-batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from online_models.errors import ServiceError
+
+log = logging.getLogger("headrace")
+
+Result = TypeVar("Result")
+
+# SET with a lifetime for all keys in one command: a sixth of the client's cost of as many SETs in a pipeline, and MSET
+# knows no lifetime.
+WRITE = "for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'PX', ARGV[1]) end"
+PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
+LASTING = (AuthenticationError, AuthorizationError)
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+
+
+class SessionStore(Protocol):
+    """Bytes by user. A write replaces the value and its lifetime; a value whose lifetime has passed is gone."""
+
+    async def mget(self, users: Sequence[str]) -> list[bytes | None]:
+        """The values, in the order of ``users``; None where there is none."""
+        ...
+
+    async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
+        """Write all; each lives ``ttl_s`` seconds from now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class MemoryStore:
+    """A dictionary with lifetimes; ``clock`` gives seconds.
+
+    >>> store = MemoryStore()
+    >>> asyncio.run(store.mset({"ada": b"1"}, ttl_s=60))
+    >>> asyncio.run(store.mget(["ada", "bob"]))
+    [b'1', None]
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._values: dict[str, tuple[bytes, float]] = {}
+
+    async def mget(self, users: Sequence[str]) -> list[bytes | None]:
+        now = self._clock()
+        found = (self._values.get(user) for user in users)
+        return [entry[0] if entry and entry[1] > now else None for entry in found]
+
+    async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
+        until = self._clock() + ttl_s
+        self._values.update({user: (value, until) for user, value in values.items()})
+
+    async def close(self) -> None:
+        self._values.clear()
+
+
+class RedisStore:
+    """Keys ``<prefix>session:<user>`` of one Redis.
+
+    While Redis is away, a call waits and tries again: the micro-batch stands still and nothing is lost. Whoever cannot
+    wait sets a limit of its own (`asyncio.wait_for`). A refused password or permission raises ServiceError at once.
+    """
+
+    def __init__(self, url: str, prefix: str = "") -> None:
+        self._redis: Any = redis.asyncio.Redis.from_url(
+            url, socket_timeout=5.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
+        )
+        self._prefix = f"{prefix}session:"
+        self._script: str | None = None
+        self.reconnects = 0
+
+    async def mget(self, users: Sequence[str]) -> list[bytes | None]:
+        if not users:
+            return []
+        keys = [self._prefix + user for user in users]
+        found: list[bytes | None] = await self._patiently(lambda: self._redis.mget(keys))
+        return found
+
+    async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
+        if not values:
+            return
+        keys = [self._prefix + user for user in values]
+        arguments = (*keys, max(1, int(ttl_s * 1000)), *values.values())
+        await self._patiently(lambda: self._write(len(keys), arguments))
+
+    async def check(self, patience_s: float) -> None:
+        """Raise ServiceError unless Redis answers within ``patience_s`` seconds."""
+        try:
+            await asyncio.wait_for(self._patiently(self._redis.ping), patience_s)
+        except asyncio.TimeoutError:
+            raise ServiceError("a Redis", "no answer", "start it or correct --redis (HEADRACE_REDIS)") from None
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _write(self, count: int, arguments: tuple[Any, ...]) -> None:
+        if self._script is None:
+            self._script = await self._redis.script_load(WRITE)
+        try:
+            await self._redis.evalsha(self._script, count, *arguments)
+        except NoScriptError:  # Redis has been restarted
+            await self._redis.eval(WRITE, count, *arguments)
+
+    async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        pause, failures = FIRST_PAUSE, 0
+        while True:
+            try:
+                result = await call()
+            except LASTING as error:
+                raise ServiceError("a Redis that lets us in", str(error), "correct the user and password") from error
+            except PASSING as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("Redis is away, waiting for it: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except RedisError as error:
+                raise ServiceError("a Redis that obeys", repr(error), "give it memory, rights and EVAL") from error
+            else:
+                if failures:
+                    self.reconnects += 1
+                    log.warning("Redis is back after %d tries", failures)
+                return result

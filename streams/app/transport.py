@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -19,9 +19,31 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.tailing import FETCH_WAIT_MS
+
 from .backlog import Arrival, Backlog
 
 log = logging.getLogger("headrace")
+
+STOP_PATIENCE_S = 3.0
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Asks for records without long waits: Tansu answers a waiting fetch only after half of the wait."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def starting_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where the group goes on: the committed offset, or the log's start where that is later or the only one."""
+        return await self.call_thread(self._starting_offsets, list(tps))  # type: ignore[no-any-return]
+
+    async def _starting_offsets(self, tps: list[TP]) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        starts = await consumer.beginning_offsets(tps)
+        return {tp: max(starts[tp], await consumer.committed(tp) or 0) for tp in tps}
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
@@ -41,6 +63,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._asked_again: dict[TP, int] = {}
         self._acknowledged: dict[TP, int] = {}
         self._committing = asyncio.Lock()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def starting_offsets(self) -> dict[int, int]:
+        """Where each assigned partition will be read from, by partition."""
+        starts = await self._thread.starting_offsets(self.assignment())
+        return {tp.partition: offset for tp, offset in starts.items()}
 
     # Reading
 
@@ -71,8 +101,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Put records into the backlog, each offset once and none left out. False if there was nothing to add.
 
         A fetch that was under way when the assignment changed may come before or after the seek to the committed
-        offset. So the expected offset is kept: what lies before it has been read, and if the first record lies after it,
-        the partition is read again from there, once: a gap that is still there then is the log's own.
+        offset. So the expected offset is kept: what lies before it has been read, and if the first record lies after
+        it, the partition is read again from there, once: a gap that is still there then is the log's own.
         """
         expected = self.next_offset.get(tp)
         if expected is not None:
@@ -149,7 +179,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Faust's hook before partitions move and before the consumer stops."""
         if self.settle is not None:
             await self.settle()
-        await self.commit()
+        if self.app.should_stop:
+            await asyncio.wait_for(self.commit(), STOP_PATIENCE_S)  # the broker may be gone
+        else:
+            await self.commit()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Settle and commit first (Faust forgets the offsets at once), then let go."""
@@ -176,12 +209,11 @@ class Producer(driver.Producer):  # type: ignore[misc]
         except KafkaError as error:
             if not self._idempotent:
                 raise
-            log.info("the broker has no idempotent producer (%r), going on without", error)
-            if self._producer is not None:
-                await self._producer.stop()
+            log.debug("the broker has no idempotent producer (%r), going on without", error)
+            await self._ensure_producer().stop()
             self._idempotent = False
-            producer = self._producer = self._new_producer()
-            await producer.start()
+            self._producer: Any = self._new_producer()
+            await self._producer.start()
 
     @property
     def client(self) -> aiokafka.AIOKafkaProducer:

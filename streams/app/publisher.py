@@ -1,0 +1,104 @@
+"""Records on their way to topics: one batch a partition, all acknowledged before anything goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from online_models.errors import ServiceError
+
+log = logging.getLogger("headrace")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+
+
+class Outgoing(NamedTuple):
+    """One record to be published; ``key`` chooses the partition."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@lru_cache(maxsize=1 << 17)
+def key_hash(key: bytes) -> int:
+    """What Kafka's standard partitioner takes modulo the number of partitions (kept: murmur2 in Python takes a while).
+
+    >>> key_hash(b"ada") % 4 == key_hash(b"ada") % 4
+    True
+    """
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+class Publisher:
+    """Publishes through one aiokafka producer.
+
+    ``producer`` is called when it is needed (the producer starts later than we do). Every record carries ``headers``.
+    """
+
+    def __init__(self, producer: Callable[[], Any], headers: Iterable[tuple[str, bytes]] = ()) -> None:
+        self._producer = producer
+        self._headers = list(headers)
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        """Return when the broker has acknowledged every record; order is kept within a partition.
+
+        While the broker is away this waits and sends again, so after a lost answer a record may be there twice (not
+        with an idempotent producer). An error that waiting does not heal raises ServiceError.
+        """
+        producer = self._producer()
+        waiting: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for record in records:
+            count = len(producer.client.cluster.partitions_for_topic(record.topic) or ()) or await self._count(record)
+            waiting[record.topic, key_hash(record.key) % count].append(record)
+        pause = FIRST_PAUSE
+        while waiting:
+            parts = [
+                (part, chunk) for part, all_of_it in waiting.items() for chunk in self._chunks(producer, all_of_it)
+            ]
+            sent = [self._send(producer, *part, batch) for part, (batch, _) in parts]
+            results = await asyncio.gather(*sent, return_exceptions=True)
+            waiting = defaultdict(list)
+            for (part, (_, chunk)), result in zip(parts, results, strict=True):
+                if isinstance(result, BaseException):
+                    self._give_up_unless_passing(part, result)
+                    waiting[part].extend(chunk)
+            if waiting:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _count(self, record: Outgoing) -> int:
+        return len(await self._producer().partitions_for(record.topic))
+
+    def _chunks(self, producer: Any, records: list[Outgoing]) -> Iterable[tuple[Any, list[Outgoing]]]:
+        """Cut into batches that the broker takes whole."""
+        batch = producer.create_batch()
+        chunk: list[Outgoing] = []
+        for record in records:
+            entry = {"key": record.key, "value": record.value, "timestamp": None, "headers": self._headers}
+            if batch.append(**entry) is None:
+                yield batch, chunk
+                batch, chunk = producer.create_batch(), []
+                batch.append(**entry)
+            chunk.append(record)
+        yield batch, chunk
+
+    @staticmethod
+    async def _send(producer: Any, topic: str, partition: int, batch: Any) -> None:
+        batch.close()
+        await (await producer.send_batch(batch, topic, partition=partition))
+
+    @staticmethod
+    def _give_up_unless_passing(part: tuple[str, int], error: BaseException) -> None:
+        if not isinstance(error, KafkaError):
+            raise error
+        if not error.retriable:
+            raise ServiceError(f"topic {part[0]!r} to take records", repr(error), "see the broker's log") from error
+        log.warning("%s-%d did not take a batch (%r), sending it again", *part, error)

@@ -1,0 +1,77 @@
+"""Run a worker in this process until it is told to stop, or until something of ours fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import warnings
+
+from infra.settings import Settings, load
+from streams.app.agents import Headrace, Options
+from streams.pipeline import Pipeline
+
+
+def build(settings: Settings) -> Headrace:
+    """The Faust application of these settings. Nothing is connected before it is started."""
+    options = Options(
+        brokers=settings.brokers,
+        redis=settings.redis,
+        web=settings.web_address,
+        data_dir=settings.data_dir,
+        topic_prefix=settings.topic_prefix,
+        worker=settings.worker,
+    )
+    return Headrace(options, lambda topic: Pipeline(settings.pipeline, topic=topic, stored=True))
+
+
+def default_app() -> Headrace:
+    """The application of this process's settings, for ``faust -A streams.app worker``."""
+    return build(load())
+
+
+def run(settings: Settings, log_level: str = "info") -> None:
+    """Work until SIGTERM or SIGINT. Raises what ended the worker otherwise (ServiceError, SnapshotError, or a bug).
+
+    Messages go to stderr: at ``info`` one line at the start, one when ready, and what needs somebody's attention.
+    """
+    _configure_logging(log_level)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    app = build(settings)
+    app.in_worker = True
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    start = asyncio.ensure_future(app.start())
+    told = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
+    if not told.done() and start.exception() is None:
+        ended = asyncio.ensure_future(app.wait_until_stopped())
+        await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+    told.cancel()
+    if not start.done():
+        start.cancel()
+        await asyncio.wait({start})
+    failure = (None if start.cancelled() else start.exception()) or app.crash_reason
+    await app.stop()
+    failure = failure or app.crash_reason
+    if failure is not None:
+        raise failure
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger("headrace").setLevel(level.upper())
+    if level != "debug":
+        # What they would say about a failure is raised and said by us, without the same traceback for each service.
+        for name in ("faust", "mode"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        for name in ("aiokafka", "kafka"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.simplefilter("ignore", ResourceWarning)

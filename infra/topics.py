@@ -23,6 +23,9 @@ CONNECT_TIMEOUT_S = 5.0
 FETCH_WAIT_MS = 20
 """The embedded broker sees new records only after half of this; Apache Kafka answers at once."""
 
+PRODUCER: dict[str, Any] = {"acks": "all", "delivery_timeout_ms": 120_000, "reconnect_backoff_max_ms": 1_000}
+"""Every producer's options: a record is tried for two minutes, so that a broker may be restarted meanwhile."""
+
 _READY_TIMEOUT_S = 15.0
 _EXISTS = 36
 _SHOWN_CONFIGS = ("cleanup.policy", "retention.ms")
@@ -110,7 +113,7 @@ def consumer(settings: Settings, **options: Any) -> contextlib.AbstractContextMa
 
 def producer(settings: Settings, **options: Any) -> contextlib.AbstractContextManager[Any]:
     """A KafkaProducer (acks=all, idempotent), closed at the end; flush it before."""
-    return _client(settings, KafkaProducer, {"acks": "all"} | options)
+    return _client(settings, KafkaProducer, PRODUCER | options)
 
 
 def partitions_of(client: Any, topics: Iterable[str]) -> dict[str, list[int]]:

@@ -110,7 +110,7 @@ def _parquet(file: Path, progress: Progress | None) -> Iterator[bytes]:
             total, done = table.metadata.num_rows or 1, 0
             for batch in table.iter_batches(batch_size=4096):
                 for row in _in_milliseconds(batch, pa).to_pylist():
-                    yield encode({name: value for name, value in row.items() if value is not None})
+                    yield encode({name: value for name, value in row.items() if value is not None})[:MAX_LINE_BYTES]
                 done += batch.num_rows
                 if progress is not None:
                     progress(int(file.stat().st_size * done / total))

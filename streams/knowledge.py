@@ -6,6 +6,8 @@ learned, so that a second copy of an interaction changes nothing.
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ from online_models.session_knn import SessionKNN
 from .config import CoVisitationConfig, PipelineConfig
 from .contracts.interactions import Interaction
 from .offsets import LearnedOffsets
+
+log = logging.getLogger("headrace")
 
 SCHEMA = 1
 BURST = 50
@@ -68,6 +72,8 @@ class Knowledge:
         )  # fmt: skip
         if s.ratings:
             self.sources += (Ratings(seed=config.seed),)
+        self.reach = max(s.following.window, s.near.window, s.far.window)
+        """How many of a user's latest items an interaction has to carry."""
         self.lists = tuple(name for source in self.sources for name in source.lists)
         self.features = feature_names(self.lists, len(s.popularity))
         self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
@@ -110,7 +116,7 @@ class Knowledge:
             elif name == "blend":
                 self.blend.apply(delta.data)
             elif name == "intent":
-                self.intent.learn_one(*decode_sample(delta.data))
+                self._learn_intent(delta.data)
         if rated and x.value is not None:
             self.rating_max = max(self.rating_max, x.value)
         self.items.touch(row, x.timestamp)
@@ -126,6 +132,18 @@ class Knowledge:
         if not keep.all():
             rows, steps = rows[keep], steps[keep]
         self.factors.apply(rows, steps)
+
+    def _learn_intent(self, data: bytes) -> None:
+        sample, converted = decode_sample(data)
+        p = min(max(self.intent.score_one(sample), 1e-6), 1.0 - 1e-6)
+        self.note("intent log loss", -math.log(p if converted else 1.0 - p), top=4.0)
+        self.intent.learn_one(sample, converted)
+
+    def note(self, name: str, value: float, top: float = 1.0) -> None:
+        """Watch a quality for drift (values from 0 to ``top``); a change is logged."""
+        found = self.drift.update(name, value, top)
+        if found is not None:
+            log.warning("drift: %s went from %.4f to %.4f after %d values", name, found.old_mean, found.new_mean, found.n)
 
     def _note_burst(self, row: int) -> None:
         self.latest[self.items.events % BURST] = row

@@ -192,7 +192,10 @@ class Pipeline:
 
     def _close(self, moment: Moment) -> None:
         self._release(moment)
-        self.prequential.close(moment)
+        found = self.prequential.close(moment)
+        if found is not None:
+            self.knowledge.note("hr@20 blend", float(found[0, 0]))
+            self.knowledge.note("hr@20 served", float(found[1, 0]))
 
     def finish(self) -> None:
         """The stream has ended: judge the moments that are still open."""
@@ -211,7 +214,7 @@ class Pipeline:
         row = k.know(event.item_id, event.timestamp)
         self.filters.admit(row, event.item_id)
         begins = state.starts_session(event.timestamp, event.session_id, self.config.sessions.gap_s * 1000)
-        items, ages, inside = state.recent(event.timestamp, self.config.sessions.recent)
+        items, ages, inside = state.recent(event.timestamp, k.reach)
         deltas: dict[str, Delta] = {}
         step = b""
         if weight > 0.0:
@@ -307,6 +310,20 @@ class Pipeline:
                 reason = in_words(name, title, 0, 0, 0)
             out.append(RecommendedItem(ids[row], round(score, 6), name, reason))
         return out
+
+    def metrics(self) -> dict[str, float | dict[str, float]]:
+        """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""
+        k, q = self.knowledge, self.prequential
+        report = k.blend_report()
+        out: dict[str, float | dict[str, float]] = {name: float(n) for name, n in self.counts.items()}
+        for column, metric in enumerate(("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")):
+            out[metric] = dict(zip(q.names, q.recent[:, column].tolist(), strict=True))
+        return out | {
+            "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(self.sessions)),
+            "held_interactions": float(sum(map(len, self._held.values()))), "intent_samples": float(k.intent.n_learned),
+            "blend_weight": report["weights"], "blend_updates": report["updates"],
+            "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms),
+        }  # fmt: skip
 
     # -- around it ----------------------------------------------------------------------------------------------------
 

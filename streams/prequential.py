@@ -15,6 +15,8 @@ from online_models.metrics import NAMES, K, evaluate
 FRESH, SERVED = "blend", "served"
 END, GONE = -1, -2
 """In a list of rows: nothing follows; an item that the item table has dropped since."""
+RECENT = 2_000
+"""Moments that the recent figures look back, more or less (a moving average)."""
 
 
 @dataclass(slots=True)
@@ -57,24 +59,25 @@ class Prequential:
         self.scored = 0
         self.unseen = 0
         self.curve: list[tuple[int, int, npt.NDArray[np.float64]]] = []
-        self.last: npt.NDArray[np.float64] = np.zeros((len(self.names), len(NAMES)))
+        self.recent: npt.NDArray[np.float64] = np.zeros((len(self.names), len(NAMES)))
         self._shown = np.zeros((len(self.names), 64), np.uint8)
         self._gone = np.zeros(len(self.names), np.int64)
 
-    def close(self, moment: Moment) -> bool:
-        """Judge a moment that will get no more events; False if there is nothing to judge."""
+    def close(self, moment: Moment) -> npt.NDArray[np.float64] | None:
+        """Judge a moment that will get no more events: metrics [lists, 4], or None if there is nothing to judge."""
         if not moment.targets or moment.number < self.first:
-            return False
-        self.last = evaluate(moment.lists, np.array(moment.targets, np.int32))
-        self.sums += self.last
+            return None
+        found = evaluate(moment.lists, np.array(moment.targets, np.int32))
+        self.sums += found
         self.scored += 1
+        self.recent += (found - self.recent) / min(self.scored, RECENT)
         self.unseen += all(t >= moment.n_items for t in moment.targets)
         if moment.n_items > self._shown.shape[1]:
             self._shown = grown(self._shown, moment.n_items)
         _show(moment.lists, self._shown)
         if self._every and self.scored % self._every == 0:
             self.curve.append((moment.number, self.scored, self.sums.copy()))
-        return True
+        return found
 
     def remap(self, new_index: IntArray) -> None:
         """The item table was compacted: what was shown and is gone stays counted."""

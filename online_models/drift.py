@@ -109,10 +109,10 @@ class DriftMonitor:
         """Feed one value; the change that it brings out, if any, in either direction.
 
         ADWIN's bound holds for values in [0, 1]: ``value`` is cut to [0, ``top``] and measured in units of ``top``. The
-        means of a `Drift` are in the value's own units. Raises InputError on NaN or infinity.
+        means of a `Drift` are in the value's own units. Raises InputError on NaN, infinity or a ``top`` of 0 or less.
         """
-        if not math.isfinite(value):
-            raise InputError(f"a finite value of {name}", repr(value), "leave it out")
+        if not (math.isfinite(value) and top > 0.0):
+            raise InputError(f"a finite {name} and a top above 0", f"{value!r} and {top!r}", "leave it out")
         track = self._tracks.get(name)
         if track is None:
             track = self._admit(name)

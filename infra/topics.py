@@ -73,7 +73,7 @@ def _silent(settings: Settings, how: str) -> ServiceError:
     return ServiceError(f"a Kafka broker at {settings.broker}", f"no answer {how}", remedy)
 
 
-def _await_broker(settings: Settings) -> None:
+def await_broker(settings: Settings) -> None:
     """Return when a broker answers. (kafka-python would wait longer, and leaks its sockets when it gives up.)"""
     deadline = time.monotonic() + CONNECT_TIMEOUT_S
     while not any(kafka_answers(address) for address in settings.brokers):
@@ -85,7 +85,7 @@ def _await_broker(settings: Settings) -> None:
 @contextlib.contextmanager
 def _client(settings: Settings, kind: Any, options: dict[str, Any]) -> Iterator[Any]:
     with broker_errors(settings):
-        _await_broker(settings)
+        await_broker(settings)
         client = kind(bootstrap_servers=settings.brokers, client_id="headrace", **options)
         try:
             yield client

@@ -123,7 +123,7 @@ def start_broker(folder: Path) -> Service:
         }
         return [program, "broker", "--silent", *(word for option in options.items() for word in option)]
 
-    return _start("broker", command, folder / "broker.log", kafka_answers, environ={"RUST_LOG": "warn"})
+    return start_service("broker", command, folder / "broker.log", kafka_answers, environ={"RUST_LOG": "warn"})
 
 
 def start_redis(folder: Path) -> Service:
@@ -134,7 +134,7 @@ def start_redis(folder: Path) -> Service:
         settings = {"port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": "", "appendonly": "no"}
         return [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
-    return _start("redis", command, folder / "redis.log", _redis_answers)
+    return start_service("redis", command, folder / "redis.log", _redis_answers)
 
 
 def start_kafka(script: Path, folder: Path, port: int | None = None, **settings: str) -> Service:
@@ -152,10 +152,10 @@ def start_kafka(script: Path, folder: Path, port: int | None = None, **settings:
     def command(free: int) -> list[str]:
         return [str(script), str(free), str(folder), *pairs]
 
-    return _start("kafka", command, folder / "kafka.log", kafka_answers, port=port)
+    return start_service("kafka", command, folder / "kafka.log", kafka_answers, port=port)
 
 
-def _start(
+def start_service(
     name: str,
     command: Callable[[int], list[str]],
     log: Path,

@@ -79,6 +79,7 @@ class Pipeline:
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
         self._fronts: dict[int, _Front] = {}
         self._held: dict[int, dict[int, Interaction]] = {}
+        self._often = self.knowledge.lists.index("often")
         self._wanted = False
         self._captured: Capture | None = None
         self._buffers: list[FloatArray] = [self.scorer.candidates.buffer()]
@@ -297,7 +298,7 @@ class Pipeline:
         ids, lists = k.items.ids, k.lists
         title = title_of(state.last_item, self.catalogue) if state.last_item else ""
         loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
-        own = {int(o["item"]): o for o in state.own[: state.n]} if 3 in loud else {}
+        own = {int(o["item"]): o for o in state.own[: state.n]} if self._often in loud else {}
         out = []
         for row, score, at, source in zip(
             ranked.rows.tolist(), ranked.scores.tolist(), ranked.at.tolist(), loud, strict=True

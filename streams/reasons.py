@@ -57,7 +57,7 @@ def in_words(source: str, last_title: str, count: int, first_ms: int, last_ms: i
         days = (last_ms - first_ms) / max(count - 1, 1) / 86_400_000
         if count >= 2 and days >= 1:
             return f"bought again every ~{days:.0f} days" if days >= 1.5 else "bought again every day"
-        return f"{count} times in your history"
+        return f"{count} times in your history" if count > 1 else "from your history"
     if source in ("following", "near", "far"):
         verb = "next after" if source == "following" else "seen with"
         return f"{verb} {last_title}" if last_title else "seen together"

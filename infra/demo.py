@@ -1,0 +1,276 @@
+"""The demo: a real log through broker, Redis and two workers, watched from outside as any consumer would."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from infra import local, publishing, topics
+from infra.importers.engine import import_log
+from infra.importers.formats import formats
+from infra.importers.formats.completejourney import product_catalogue
+from infra.settings import Settings
+from online_models.errors import ServiceError
+from streams import recorded_log
+from streams.config import PipelineConfig
+from streams.contracts.catalogue import Item
+from streams.contracts.events import Event, Source
+from streams.contracts.recommendations import Recommendation
+from streams.pipeline import Pipeline
+
+PARTITIONS = 4
+WORKERS = 2
+WARM_UP_EVENTS = 300
+
+class _Latency(msgspec.Struct):
+    latency_ms: float | None = None
+
+
+_decode_latency = msgspec.json.Decoder(_Latency).decode
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_recommendation = msgspec.json.Decoder(Recommendation).decode
+
+
+@dataclass
+class Shop:
+    """The data of the demo: the first events of The Complete Journey, and the products in them."""
+
+    log: Path
+    events: int
+    catalogue: dict[str, Item]
+
+
+def fetch_shop(folder: Path, events: int) -> Shop:
+    """Import the log, keep its first ``events``, and look up the products that occur. Files go to ``folder``."""
+    whole, log = folder / "whole.jsonl", folder / "events.jsonl.gz"
+    import_log(formats()["completejourney"], [], whole)
+    wanted: set[str] = set()
+    count = 0
+    with gzip.open(log, "wb", compresslevel=1) as out:
+        for raw in itertools.islice(recorded_log.read(str(whole)), events):
+            wanted.add(_decode_event(raw).item_id)
+            out.write(raw + b"\n")
+            count += 1
+    whole.unlink()
+    return Shop(log, count, {item.item_id: item for item in product_catalogue() if item.item_id in wanted})
+
+
+def warm_up(shop: Shop) -> None:
+    """Compile the numeric kernels once, in the cache that the workers will find them in."""
+    pipeline = Pipeline(PipelineConfig())
+    for n, raw in enumerate(itertools.islice(recorded_log.read(str(shop.log)), WARM_UP_EVENTS)):
+        event = _decode_event(raw)
+        pipeline.on_event(event, Source(0, n))
+        rating = msgspec.structs.replace(event, event_id=f"rating-{n}", event_type="rating", value=5.0)
+        pipeline.on_event(rating, Source(1, n))
+
+
+@contextmanager
+def services(stack: ExitStack, settings: Settings, folder: Path, own_broker: bool, own_redis: bool) -> Iterator[Settings]:
+    """Settings that point at a running broker and Redis, started here unless they are the user's own."""
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    if own_broker:
+        values["broker"] = stack.enter_context(local.start_broker(folder)).address
+    if own_redis:
+        values["redis"] = f"redis://{stack.enter_context(local.start_redis(folder)).address}/0"
+    yield Settings(**(values | {"data_dir": folder / "data"}))
+
+
+def start_worker(settings: Settings, folder: Path, number: int) -> local.Service:
+    """A worker in a process of its own, ready to take events."""
+
+    def command(port: int) -> list[str]:
+        flags = {
+            "--web": f"127.0.0.1:{port}", "--broker": settings.broker, "--redis": settings.redis,
+            "--data-dir": str(settings.data_dir), "--topic-prefix": settings.topic_prefix,
+        }  # fmt: skip
+        return [sys.executable, "-m", "infra.cli", "worker", *itertools.chain.from_iterable(flags.items())]
+
+    return local.start_service(f"worker {number}", command, folder / f"worker-{number}.log", is_up)
+
+
+def is_up(address: str) -> bool:
+    """Whether the worker's HTTP answers at all."""
+    return _get(f"http://{address}/healthz") is not None
+
+
+def is_ready(address: str) -> bool:
+    """Whether the worker has its partitions and its state."""
+    return _get(f"http://{address}/readyz") is not None
+
+
+def await_ready(workers: list[local.Service], patience_s: float = 90.0) -> None:
+    """Wait until all are ready. Raises ServiceError if one ends or none of it happens in time."""
+    deadline = time.monotonic() + patience_s
+    while not all(is_ready(w.address) for w in workers):
+        for w in workers:
+            if not w.alive():
+                raise ServiceError(f"{w.name} to run", last_line(w.log), f"see {w.log}")
+        if time.monotonic() > deadline:
+            raise ServiceError(f"workers ready within {patience_s:.0f} s", "they are not", f"see {workers[0].log}")
+        time.sleep(0.1)
+
+
+def last_line(log: Path) -> str:
+    """The last thing that a service said."""
+    lines = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
+    return lines[-1][-200:] if lines else "an empty log"
+
+
+def _get(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - http://127.0.0.1 only
+            body: bytes = answer.read()
+            return body
+    except OSError:
+        return None
+
+
+@dataclass
+class Watch:
+    """What has come out of topic ``recommendations`` so far, read by a thread of its own."""
+
+    settings: Settings
+    published: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    latest: dict[str, bytes] = field(default_factory=dict)
+    last: Recommendation | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Read until told to stop."""
+        with topics.consumer(self.settings, auto_offset_reset="earliest", fetch_max_wait_ms=20) as consumer:
+            consumer.assign(topics.require(self.settings, self.settings.topics.recommendations))
+            consumer.seek_to_beginning()
+            while not self._stop.is_set():
+                for records in consumer.poll(timeout_ms=100).values():
+                    self._take(records)
+
+    def _take(self, records: list[Any]) -> None:
+        now = time.monotonic()
+        self.first_s = self.first_s or now
+        self.last_s = now
+        self.published += len(records)
+        for record in records:
+            self.latest[record.key.decode()] = record.value
+            self.latencies.append(_decode_latency(record.value).latency_ms or 0.0)
+        self.last = _decode_recommendation(records[-1].value)
+
+    def lap(self) -> None:
+        """Begin to measure rate and latency anew."""
+        self.latencies.clear()
+        self.first_s, self._counted = time.monotonic(), self.published
+
+    _counted: int = 0
+
+    @contextmanager
+    def running(self) -> Iterator[Watch]:
+        """Watch in the background."""
+        thread = threading.Thread(target=self.run, daemon=True, name="watch")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join(timeout=5)
+
+    @property
+    def rate(self) -> float:
+        """Lists a second since the first one, or since `lap`."""
+        count = self.published - self._counted
+        return count / max(self.last_s - self.first_s, 1e-9) if count else 0.0
+
+    def latency(self, quantile: float) -> float:
+        """Milliseconds from reading an event to handing its list to the producer."""
+        return float(np.quantile(list(self.latencies), quantile)) if self.latencies else 0.0
+
+    def recommendation(self, user_id: str) -> Recommendation | None:
+        """The user's latest list."""
+        raw = self.latest.get(user_id)
+        return _decode_recommendation(raw) if raw else None
+
+
+def quality(workers: list[local.Service]) -> dict[str, dict[str, float]]:
+    """List name → metric → recent value, over all workers, weighted by how many moments each has judged."""
+    sums: dict[str, Counter[str]] = {}
+    total = 0.0
+    for worker in workers:
+        page = (_get(f"http://{worker.address}/metrics") or b"").decode()
+        values = dict(_samples(page))
+        moments = values.get(("headrace_pipeline_moments", ""), 0.0)
+        total += moments
+        for (metric, name), value in values.items():
+            if name and metric.startswith("headrace_pipeline_") and metric.endswith("_at_20"):
+                sums.setdefault(name, Counter())[metric[len("headrace_pipeline_") :]] += value * moments  # type: ignore[assignment]
+    return {name: {m: v / total for m, v in row.items()} for name, row in sums.items()} if total else {}
+
+
+def _samples(page: str) -> Iterator[tuple[tuple[str, str], float]]:
+    for line in page.splitlines():
+        if line.startswith("headrace_pipeline_"):
+            left, _, value = line.rpartition(" ")
+            metric, _, label = left.partition("{")
+            yield (metric, label[len('name="') : -len('"}')]), float(value)
+
+
+def typical_users(shop: Shop, count: int = 3) -> dict[str, list[Event]]:
+    """Users with a fair number of events late in the log, with their last events (the latest last)."""
+    seen: dict[str, deque[Event]] = {}
+    counts: Counter[str] = Counter()
+    for raw in recorded_log.read(str(shop.log)):
+        event = _decode_event(raw)
+        counts[event.user_id] += 1
+        seen.setdefault(event.user_id, deque(maxlen=5)).append(event)
+    ranked = sorted(counts, key=lambda u: (abs(counts[u] - 60), u))
+    return {user: list(seen[user]) for user in ranked[:count]}
+
+
+class Player:
+    """Publishes catalogue and log from a thread: the first part as fast as the broker takes it, the rest at a steady rate.
+
+    ``rate`` (events/s) is asked for when the first part has been sent, so it can wait for what the workers reach.
+    """
+
+    def __init__(self, settings: Settings, shop: Shop, full_speed: int, rate: Callable[[], float]) -> None:
+        self._settings, self._shop, self._full_speed, self._rate = settings, shop, full_speed, rate
+        self.sent = 0
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="publish")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        encode = msgspec.json.Encoder().encode
+        try:
+            publishing.publish_catalogue(self._settings, map(encode, self._shop.catalogue.values()), "products")
+            publishing.publish_log(self._settings, self._lines(), publishing.Pace(None), linger_ms=5)
+        except BaseException as error:
+            self.failure = error
+
+    def _lines(self) -> Iterator[bytes]:
+        began = rate = 0.0
+        for n, raw in enumerate(recorded_log.read(str(self._shop.log))):
+            if n == self._full_speed:
+                rate, began = self._rate(), time.monotonic()
+            if n >= self._full_speed:
+                wait = began + (n - self._full_speed) / rate - time.monotonic()
+                if wait > 0.002:
+                    time.sleep(wait)
+            self.sent = n + 1
+            yield raw

@@ -43,7 +43,8 @@ LETTER = DeadLetter(
 )
 INTERACTION = Interaction(
     item_id="i", event_type="view", weight=1.0, timestamp=NOW, value=None, user=2**63, session=2, event=3,
-    history=["h"], ages=[5], in_session=1, partition=0, offset=4, clock=6, deltas={"factors": Delta(["i"], b"\x00\xff")},
+    history=["h"], ages=[5], in_session=1, partition=0, offset=4, clock=6,
+    deltas={"factors": Delta(["i"], b"\x00\xff")},
 )  # fmt: skip
 ITEM = Item(item_id="i", title="A thing", categories=["toys"], price=2.5, available=False)
 

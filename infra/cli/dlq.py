@@ -1,0 +1,71 @@
+"""``headrace dlq``: look at the dead letters, send them again."""
+
+from __future__ import annotations
+
+import click
+
+from infra import dead_letters
+from infra.cli.parameters import Instant
+from infra.records import json_line, text_line
+from infra.settings import Settings, with_settings
+from streams.contracts.dead_letters import Reason
+
+_REASON = click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    metavar="REASON",
+    type=click.Choice([reason.value for reason in Reason]),
+    help="Only letters with this reason (may be repeated).",
+)
+_SINCE = click.option("--since", type=Instant(), help="Only letters of this time or later: ISO date or ms.")
+
+
+@click.group("dlq")
+def command() -> None:
+    """List the dead letters, or send them to topic events again."""
+
+
+@command.command("list")
+@_REASON
+@_SINCE
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="End after N letters.")
+@click.option("--json", "as_json", is_flag=True, help="The records as they are, one JSON object a line.")
+@with_settings
+def list_letters(
+    reasons: tuple[str, ...], since: int | None, limit: int | None, as_json: bool, settings: Settings
+) -> None:
+    """Print the dead letters, one a line."""
+    out = click.get_binary_stream("stdout")
+    printed = 0
+    for record in dead_letters.records(settings):
+        letter = dead_letters.letter(record.value)
+        if letter is None or not dead_letters.chosen(letter, reasons, since):
+            continue
+        line = json_line("events.dlq", record) if as_json else text_line("events.dlq", record).encode()
+        out.write(line + b"\n")
+        printed += 1
+        if printed == limit:
+            break
+    out.flush()
+
+
+@command.command("redrive")
+@_REASON
+@_SINCE
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@with_settings
+def redrive(reasons: tuple[str, ...], since: int | None, dry_run: bool, settings: Settings) -> None:
+    """Send dead letters to topic events again, each once, with the user as key where one can be read.
+
+    What is still wrong comes back as a new dead letter. Redis keeps what was sent.
+    """
+    result = dead_letters.redrive(settings, reasons, since, dry_run)
+    for reason, count in sorted(result.sent.items()):
+        click.echo(f"{reason}: {count:,}")
+    total = sum(result.sent.values())
+    verb = "would be sent again" if dry_run else "sent again"
+    notes = [f"{result.mended:,} with another key"]
+    notes += [f"{result.done_before:,} were sent before"] if result.done_before else []
+    notes += [f"{result.too_large:,} are too large"] if result.too_large else []
+    click.echo(f"{total:,} {verb} ({', '.join(notes)})")

@@ -40,7 +40,7 @@ IMPORTS = (
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "faust": ("streams/app/", "streams/agents/", "streams/agents.py"),
     "mode": ("streams/app/", "streams/agents/", "streams/agents.py"),
-    "redis": ("streams/stores.py",),
+    "redis": ("streams/stores.py", "infra/"),
     "torch": ("offline/",),
 }
 CODE_AS_DATA = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"})

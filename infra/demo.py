@@ -35,6 +35,7 @@ PARTITIONS = 4
 WORKERS = 2
 WARM_UP_EVENTS = 300
 
+
 class _Latency(msgspec.Struct):
     latency_ms: float | None = None
 
@@ -79,7 +80,9 @@ def warm_up(shop: Shop) -> None:
 
 
 @contextmanager
-def services(stack: ExitStack, settings: Settings, folder: Path, own_broker: bool, own_redis: bool) -> Iterator[Settings]:
+def services(
+    stack: ExitStack, settings: Settings, folder: Path, own_broker: bool, own_redis: bool
+) -> Iterator[Settings]:
     """Settings that point at a running broker and Redis, started here unless they are the user's own."""
     values = {name: getattr(settings, name) for name in settings.__struct_fields__}
     if own_broker:

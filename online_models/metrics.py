@@ -26,7 +26,10 @@ _IDEAL = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 
 @njit(cache=True)
 def score_lists(lists: Any, targets: Any, discount: Any, ideal: Any, out: Any) -> None:
-    """Metrics of each list [lists, k] (row numbers, -1 where it ends; other negative numbers match nothing) against ``targets`` into ``out`` [lists, 4]."""
+    """Metrics of each list [lists, k] against ``targets`` into ``out`` [lists, 4].
+
+    Lists hold row numbers, -1 where one ends; other negative numbers match nothing.
+    """
     n = min(targets.shape[0], lists.shape[1])
     for s in range(lists.shape[0]):
         found, first, gain = 0, -1, 0.0

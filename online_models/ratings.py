@@ -54,7 +54,7 @@ class Ratings:
         items[0, : len(best)], scores[0, : len(best)] = best, score
 
     def snapshot(self) -> Arrays:
-        own = {"last_rated": self.last_rated, "active": self.active, "n": self.n}
+        own: Arrays = {"last_rated": self.last_rated, "active": self.active, "n": self.n}
         return own | {f"model.{name}": array for name, array in self.model.snapshot().items()}
 
     def restore(self, state: Arrays) -> None:

@@ -47,7 +47,9 @@ class Candidates:
         for source, items, scores, counts in self._parts:
             source.candidates(q, items, scores, counts)
         self.n = n = int(
-            unite(self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x)
+            unite(
+                self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x
+            )
         )
         if n == 0:
             return 0
@@ -59,10 +61,10 @@ class Candidates:
             start = int(rows.start[last])
             stop = start + int(rows.size[last])
             total = float(k.following.total[last]) or 1.0
-        items = k.items
+        table = k.items
         describe(
-            x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, items.last_n, items.last_ms,
-            items.first_ms, items.count, items.events, q.timestamp, q.own, q.n_events, q.session_seq, q.n_events, q.scratch.mark,
+            x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
+            table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.n_events, q.scratch.mark,
             rows.keys, rows.weights, start, stop, total, k.factors.vectors, q.vector,
         )  # fmt: skip
         return n

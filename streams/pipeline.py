@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online_models.base import Arrays, FloatArray, IntArray
+from online_models.base import Arrays, IntArray
 from online_models.intent import decode_sample, encode_sample
 from online_models.items import hash_id
 
@@ -19,22 +19,25 @@ from .config import PipelineConfig
 from .contracts.catalogue import Item
 from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
-from .contracts.recommendations import Cause, ModelVersion, RecommendedItem, Recommendation
+from .contracts.recommendations import Recommendation
 from .filters import Filters
 from .knowledge import Knowledge
-from .prequential import GONE, Moment, Prequential, padded
-from .reasons import in_words, loudest, title_of
-from .scoring import Ranked, Scorer
-from .sessions import Entry, Sessions, UserState, entry_of
+from .moments import OpenMoments
+from .prequential import Moment, Prequential, padded
+from .scoring import Scorer
+from .serving import Server
+from .sessions import Sessions, UserState, entry_of
 
-MODEL = ModelVersion(name="headrace-blend", version="1")
 _LOW_RATING = 0.8
 """A rating below this share of the largest rating is learned, but is nobody's target."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one event led to. ``interaction`` is None where it is already in the topic; ``recommendation`` where the event is a copy."""
+    """What one event led to.
+
+    ``interaction`` is None where it is in the topic already, ``recommendation`` where the event is a copy.
+    """
 
     event: Event
     fresh: list[str]
@@ -52,38 +55,27 @@ class Capture:
     offset: int
 
 
-@dataclass(slots=True)
-class _Front:
-    """The latest timestamp of a partition, and its moments, which may get more events."""
-
-    timestamp: int
-    offset: int
-    moments: dict[str, Moment]
-
-
 class Pipeline:
     """Events in, recommendations out. ``stored``: user states are loaded and written by somebody else between batches."""
 
     def __init__(self, config: PipelineConfig | None = None, topic: str = "events", stored: bool = False) -> None:
         self.config = config or PipelineConfig()
-        self.topic = topic
         self.knowledge = Knowledge(self.config)
         self.knowledge.compacted = self._compacted  # type: ignore[method-assign]
         self.sessions = Sessions(self.config, self.knowledge.items, stored)
         self.filters = Filters(self.config.filters, self.knowledge.items)
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
-        self.catalogue: dict[str, Item] = {}
+        self.server = Server(self.knowledge, self.scorer, topic)
+        self.moments = OpenMoments(
+            self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
+        )
         self.prequential = Prequential(self.knowledge.lists)
         self.rating_max: float | None = None
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
-        self._fronts: dict[int, _Front] = {}
         self._held: dict[int, dict[int, Interaction]] = {}
-        self._often = self.knowledge.lists.index("often")
         self._wanted = False
         self._captured: Capture | None = None
-        self._buffers: list[FloatArray] = [self.scorer.candidates.buffer()]
-        self._served_x = self.scorer.candidates.buffer()
 
     # -- the path -----------------------------------------------------------------------------------------------------
 
@@ -106,7 +98,7 @@ class Pipeline:
         self.counts["events"] += 1
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
-        moment = self._test(event, source, state)
+        moment = self._test(event, source, state, learned)
         applied = state.partition == source.partition and state.offset >= source.offset
         interaction = None
         if learned:
@@ -120,7 +112,9 @@ class Pipeline:
                 self.sessions.apply(state, entry_of(event, source, event_hash, weight, step), source.partition)
                 intent = 1.0 if state.converted else k.intent.score_one(k.intent.features(state.facts()))
                 self.sessions.note_intent(state, round(intent, 6))
-        recommendation = self._serve(event, source, state)
+        self.moments.settle(moment, event, source)
+        recommendation = self.server.answer(event, source, state)
+        state.served = [i.item_id for i in recommendation.items]
         return Outcome(event, moment.fresh, recommendation, interaction)
 
     def _weight(self, event: Event) -> float:
@@ -132,34 +126,26 @@ class Pipeline:
 
     # -- test ---------------------------------------------------------------------------------------------------------
 
-    def _test(self, event: Event, source: Source, state: UserState) -> Moment:
+    def _test(self, event: Event, source: Source, state: UserState, learned: bool) -> Moment:
         """The moment that this event belongs to, with the lists from before it, and the event among its targets."""
-        front = self._fronts.get(source.partition)
-        if front is None or event.timestamp > front.timestamp:
-            if front is not None:
-                for moment in front.moments.values():
-                    self._close(moment)
-            front = self._fronts[source.partition] = _Front(event.timestamp, source.offset, {})
+        moments = self.moments
+        if moments.begins(event, source):
             if self._wanted:
                 self._captured, self._wanted = Capture(self._copy(), source.partition, source.offset), False
-        elif event.timestamp < front.timestamp:
+        elif moments.late(event, source):
             self.counts["late"] += 1
-        moment = front.moments.get(event.user_id) if event.timestamp == front.timestamp else None
+        moment = moments.find(event, source)
         if moment is None:
             moment = self._open(event, state)
-            if event.timestamp == front.timestamp:
-                front.moments[event.user_id] = moment
-                self._limit(front)
-        if self._is_target(event, state, self.rating_max):
+            moments.add(moment, event, source)
+        if not learned and self._is_target(event, state, self.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
             if row not in moment.targets:
                 moment.targets.append(row)
-        if event.timestamp < front.timestamp:
-            self._close(moment)
         return moment
 
     def _open(self, event: Event, state: UserState) -> Moment:
-        x = self._buffers.pop() if self._buffers else self.scorer.candidates.buffer()
+        x = self.moments.buffer()
         ranked = self.scorer.rank(state, event.timestamp, self.config.k, x)
         c = self.scorer.candidates
         ids, row_of = self.knowledge.items.ids, self.knowledge.items.row
@@ -178,21 +164,7 @@ class Pipeline:
                 return False
         return event.item_id != state.last_item
 
-    def _limit(self, front: _Front) -> None:
-        """Bounded memory: the oldest of too many open moments can no longer teach the blend."""
-        if len(front.moments) > self.config.open_moments:
-            for moment in front.moments.values():
-                if moment.x is not None:
-                    self._release(moment)
-                    break
-
-    def _release(self, moment: Moment) -> None:
-        if moment.x is not None:
-            self._buffers.append(moment.x)
-            moment.x = moment.rows = None
-
-    def _close(self, moment: Moment) -> None:
-        self._release(moment)
+    def _judge(self, moment: Moment) -> None:
         found = self.prequential.close(moment)
         if found is not None:
             self.knowledge.note("hr@20 blend", float(found[0, 0]))
@@ -200,10 +172,7 @@ class Pipeline:
 
     def finish(self) -> None:
         """The stream has ended: judge the moments that are still open."""
-        for front in self._fronts.values():
-            for moment in front.moments.values():
-                self._close(moment)
-        self._fronts.clear()
+        self.moments.finish()
 
     # -- learn --------------------------------------------------------------------------------------------------------
 
@@ -268,49 +237,14 @@ class Pipeline:
 
     def safe_offset(self, partition: int) -> int | None:
         """Events from this offset on may belong to an open moment and should not be committed yet; None: no such limit."""
-        front = self._fronts.get(partition)
-        return None if front is None else front.offset
+        return self.moments.safe_offset(partition)
 
     # -- serve --------------------------------------------------------------------------------------------------------
-
-    def _serve(self, event: Event, source: Source, state: UserState) -> Recommendation:
-        ranked = self.scorer.rank(state, max(event.timestamp, state.last_ms), self.config.k, self._served_x)
-        items = self._items(ranked, state, self._served_x)
-        state.served = [i.item_id for i in items]
-        return Recommendation(
-            request_id=request_id(event.event_id), user_id=event.user_id, timestamp=event.timestamp,
-            caused_by=Cause(event.event_id, self.topic, source.partition, source.offset), items=items, model=MODEL,
-            intent=state.intent, generic=ranked.generic,
-        )  # fmt: skip
 
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:
         """The user's list now, as of the latest event time known. Changes nothing."""
         state = state or self.sessions.peek(user_id) or UserState(user_id, self.config.sources.factors.dims)
-        now = max([f.timestamp for f in self._fronts.values()] + [state.last_ms])
-        ranked = self.scorer.rank(state, now, k, self._served_x)
-        return Recommendation(
-            request_id=f"{hash_id(f'{user_id}/{now}'):016x}", user_id=user_id, timestamp=now, caused_by=None,
-            items=self._items(ranked, state, self._served_x), model=MODEL, generic=ranked.generic,
-        )  # fmt: skip
-
-    def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
-        k = self.knowledge
-        ids, lists = k.items.ids, k.lists
-        title = title_of(state.last_item, self.catalogue) if state.last_item else ""
-        loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
-        own = {int(o["item"]): o for o in state.own[: state.n]} if self._often in loud else {}
-        out = []
-        for row, score, at, source in zip(
-            ranked.rows.tolist(), ranked.scores.tolist(), ranked.at.tolist(), loud, strict=True
-        ):
-            name = lists[source] if at >= 0 else "fill"
-            if name == "often" and row in own:
-                o = own[row]
-                reason = in_words(name, title, int(o["count"]), int(o["first"]), int(o["last"]))
-            else:
-                reason = in_words(name, title, 0, 0, 0)
-            out.append(RecommendedItem(ids[row], round(score, 6), name, reason))
-        return out
+        return self.server.on_request(state, self.moments.now(), k)
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""
@@ -331,27 +265,22 @@ class Pipeline:
     def catalogue_update(self, item_id: str, item: Item | None) -> None:
         """A catalogue record arrived (None: the item was removed)."""
         if item is None:
-            self.catalogue.pop(item_id, None)
+            self.server.catalogue.pop(item_id, None)
         else:
-            self.catalogue[item_id] = item
+            self.server.catalogue[item_id] = item
         self.filters.update(item_id, item)
 
     def _compacted(self, new_index: IntArray) -> None:
         self.sessions.remap(new_index)
         self.prequential.remap(new_index)
-        for front in self._fronts.values():
-            for moment in front.moments.values():
-                self._release(moment)
-                moved = new_index[np.maximum(moment.lists, 0)]
-                moment.lists = np.where(moment.lists >= 0, moved, GONE).astype(np.int32)
-                moment.targets = [int(new_index[t]) if new_index[t] >= 0 else GONE - 1 for t in moment.targets]
-                moment.n_items = int(np.count_nonzero(new_index[: moment.n_items] >= 0))
+        self.moments.remap(new_index)
 
     def request_capture(self) -> bool:
         """Ask for a copy of the item-side state, taken where the next moment begins (see `captured`).
 
-        False while an earlier copy waits, or interactions are held back: what has been read of the topic is then not all learned, and the place
-        in the topic that goes with the copy would be wrong. The place to note is the one at the time of asking.
+        False while an earlier copy waits, or interactions are held back: what has been read of the topic is then not
+        all learned, and the place in the topic that goes with the copy would be wrong. The place to note is the one at
+        the time of asking.
         """
         self._wanted = self._captured is None and not any(self._held.values())
         return self._wanted
@@ -380,15 +309,3 @@ class Pipeline:
         self.knowledge.restore(state)
         for row, item_id in enumerate(self.knowledge.items.ids):
             self.filters.admit(row, item_id)
-
-
-def request_id(event_id: str) -> str:
-    """The id of the recommendation that answers an event: a function of the event's id alone.
-
-    >>> request_id("e1") == request_id("e1")
-    True
-    """
-    return f"r-{hash_id('request/' + event_id):016x}"
-
-
-__all__ = ["Entry", "Outcome", "Pipeline", "request_id"]

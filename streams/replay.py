@@ -203,9 +203,9 @@ def _writer(path: str) -> IO[bytes]:
     raw = file.open("wb")
     if file.suffix != ".gz":
         return raw
-    packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
+    packed: Any = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
     packed.myfileobj = raw  # closed together
-    return io.BufferedWriter(packed, 1 << 20)  # type: ignore[arg-type]
+    return io.BufferedWriter(packed, 1 << 20)
 
 
 def _rss_mb() -> float:

@@ -130,6 +130,19 @@ class UserState:
         "sample", "served", "session_id", "since", "types", "user_id", "value", "vector",
     )  # fmt: skip
 
+    n_events: int
+    n_moves: int
+    n_repeats: int
+    n_sessions: int
+    n_conversions: int
+    first_ms: int
+    last_ms: int
+    session_ms: int
+    session_seq: int
+    session_events: int
+    converted: int
+    gap_ms: int
+
     def __init__(self, user_id: str, dims: int) -> None:
         self.user_id, self.hash = user_id, hash_id(user_id)
         self.partition = self.offset = _NOWHERE
@@ -396,5 +409,14 @@ def entry_of(event: Event, source: Source, event_hash: int, weight: float, step:
             if isinstance(value, (str, int, float, bool)):
                 context[key[:32]] = str(value)[:32]
     return Entry(
-        source.offset, event_hash, event.item_id, event.event_type, event.timestamp, weight, event.value, event.session_id, context, step
+        source.offset,
+        event_hash,
+        event.item_id,
+        event.event_type,
+        event.timestamp,
+        weight,
+        event.value,
+        event.session_id,
+        context,
+        step,
     )

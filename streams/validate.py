@@ -36,13 +36,16 @@ def validate(raw: bytes | None, now_ms: int, event_id: str = "") -> Event | Reje
     ``now_ms`` is the clock (ms since the epoch) that tells the far future. ``event_id`` stands in where a recorded log has none;
     without it the field is required.
 
-    >>> validate(b'{"timestamp": 1400000000, "user_id": "u", "item_id": "i", "event_type": "view", "event_id": "e"}', 2**41).reason.value
+    >>> raw = b'{"timestamp": 1400000000, "user_id": "u", "item_id": "i", "event_type": "view", "event_id": "e"}'
+    >>> validate(raw, 2**41).reason.value
     'timestamp_in_seconds'
     """
     if not raw:
         return Rejection(Reason.EMPTY, "expected a JSON object, got an empty record; send an event")
     if len(raw) > MAX_RECORD_BYTES:
-        return Rejection(Reason.TOO_LARGE, f"expected at most {MAX_RECORD_BYTES} bytes, got {len(raw)}; send less context")
+        return Rejection(
+            Reason.TOO_LARGE, f"expected at most {MAX_RECORD_BYTES} bytes, got {len(raw)}; send less context"
+        )
     try:
         event = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -56,10 +59,12 @@ def _check(event: Event, now_ms: int, event_id: str) -> Event | Rejection:
     if event.timestamp < EARLIEST_MS:
         if event.timestamp > 0:
             return Rejection(
-                Reason.TIMESTAMP_IN_SECONDS, f"expected ms since the epoch, got {event.timestamp}; multiply seconds by 1000"
+                Reason.TIMESTAMP_IN_SECONDS,
+                f"expected ms since the epoch, got {event.timestamp}; multiply seconds by 1000",
             )
         return Rejection(
-            Reason.TIMESTAMP_OUT_OF_RANGE, f"expected ms since the epoch, got {event.timestamp}; send the time of the event"
+            Reason.TIMESTAMP_OUT_OF_RANGE,
+            f"expected ms since the epoch, got {event.timestamp}; send the time of the event",
         )
     if event.timestamp > now_ms + FUTURE_MS:
         return Rejection(
@@ -70,7 +75,8 @@ def _check(event: Event, now_ms: int, event_id: str) -> Event | Rejection:
         return Rejection(Reason.VALUE_NOT_FINITE, f"expected a finite value, got {event.value}; leave it out")
     if event.context is not None and len(_encode(event.context)) > MAX_CONTEXT_BYTES:
         return Rejection(
-            Reason.CONTEXT_TOO_LARGE, f"expected at most {MAX_CONTEXT_BYTES} bytes of context, got more; send less context"
+            Reason.CONTEXT_TOO_LARGE,
+            f"expected at most {MAX_CONTEXT_BYTES} bytes of context, got more; send less context",
         )
     if not event.event_id:
         if not event_id:
@@ -84,7 +90,9 @@ def _explain(raw: bytes, error: str) -> Rejection:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as bad:
-        return Rejection(Reason.NOT_UTF8, f"expected UTF-8, got {bad.reason} at byte {bad.start}; encode the record as UTF-8")
+        return Rejection(
+            Reason.NOT_UTF8, f"expected UTF-8, got {bad.reason} at byte {bad.start}; encode the record as UTF-8"
+        )
     try:
         record: Any = json.loads(text)
     except (ValueError, RecursionError) as bad:
@@ -102,12 +110,16 @@ def _explain(raw: bytes, error: str) -> Rejection:
     for field in ("user_id", "item_id", "event_id", "session_id", "request_id", "event_type"):
         value = record.get(field)
         if isinstance(value, str) and len(value) > (64 if field == "event_type" else MAX_ID):
-            return Rejection(Reason.ID_TOO_LONG, f"expected {field} of at most {MAX_ID} characters, got {len(value)}; shorten it")
+            return Rejection(
+                Reason.ID_TOO_LONG, f"expected {field} of at most {MAX_ID} characters, got {len(value)}; shorten it"
+            )
     value = record.get("value")
     if isinstance(value, float) and not math.isfinite(value):
         return Rejection(Reason.VALUE_NOT_FINITE, f"expected a finite value, got {value}; leave it out")
     if "malformed" in error or _has_non_finite(record):
-        return Rejection(Reason.NOT_JSON, f"expected strict JSON, got {error}; JSON has no NaN, no Infinity and no half characters")
+        return Rejection(
+            Reason.NOT_JSON, f"expected strict JSON, got {error}; JSON has no NaN, no Infinity and no half characters"
+        )
     return Rejection(Reason.WRONG_TYPE, f"expected the types of the event record, got {error}; correct the field")
 
 

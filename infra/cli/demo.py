@@ -29,7 +29,9 @@ SHOWN = ("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")
 
 
 @click.command("demo")
-@click.option("--events", type=click.IntRange(1_000), default=40_000, show_default=True, help="How many events to play.")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=40_000, show_default=True, help="How many events to play."
+)
 @click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C.")
 @with_settings
 def command(events: int, keep: bool, settings: Settings) -> None:
@@ -43,7 +45,9 @@ def command(events: int, keep: bool, settings: Settings) -> None:
     if not own_broker and not settings.topic_prefix:
         settings = msgspec.structs.replace(settings, topic_prefix=f"demo-{secrets.token_hex(3)}-")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-", ignore_cleanup_errors=True)))
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-", ignore_cleanup_errors=True))
+        )
 
         def say(what: str) -> None:
             console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}")
@@ -54,7 +58,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         say("numeric kernels compiled (kept for the next time)")
         settings = stack.enter_context(demo.services(stack, settings, folder, own_broker, own_redis))
         topics.create(settings, demo.PARTITIONS)
-        say(f"broker {settings.broker}{' (embedded)' if own_broker else ''}, Redis{' (embedded)' if own_redis else ''}, topics created")
+        kind = " (embedded)"
+        say(f"broker {settings.broker}{kind * own_broker}, Redis{kind * own_redis}, topics created")
         workers = [stack.enter_context(demo.start_worker(settings, folder, n + 1)) for n in range(demo.WORKERS)]
         demo.await_ready(workers)
         say(f"{len(workers)} workers ready: " + ", ".join(f"http://{w.address}" for w in workers))
@@ -82,7 +87,9 @@ def _play(
 
     player = demo.Player(settings, shop, full_speed, half)
     player.start()
-    bar = Progress(TextColumn("{task.description:<16}"), BarColumn(40), TextColumn("{task.completed:>9,.0f} of {task.total:,.0f}"))
+    bar = Progress(
+        TextColumn("{task.description:<16}"), BarColumn(40), TextColumn("{task.completed:>9,.0f} of {task.total:,.0f}")
+    )
     sent = bar.add_task("events published", total=shop.events)
     lists = bar.add_task("lists received", total=shop.events)
     moved, seen = time.monotonic(), 0
@@ -101,7 +108,9 @@ def _play(
             if watch.published > seen:
                 moved, seen = time.monotonic(), watch.published
             elif time.monotonic() - moved > STALLED_S:
-                raise ServiceError("lists to keep coming", f"none for {STALLED_S} s after {seen:,}", "run the demo again")
+                raise ServiceError(
+                    "lists to keep coming", f"none for {STALLED_S} s after {seen:,}", "run the demo again"
+                )
             bar.update(sent, completed=player.sent)
             bar.update(lists, completed=watch.published)
             live.update(Group(bar, _now(workers, shop, watch, first_part.is_set())))
@@ -118,7 +127,10 @@ def _now(workers: list[Service], shop: demo.Shop, watch: demo.Watch, steady: boo
     last = watch.last
     if last is not None and last.items:
         top = last.items[0]
-        table.add_row("latest list", f"household {last.user_id}: {title_of(top.item_id, shop.catalogue)} [dim]({top.reason})[/dim]")
+        table.add_row(
+            "latest list",
+            f"household {last.user_id}: {title_of(top.item_id, shop.catalogue)} [dim]({top.reason})[/dim]",
+        )
     return table
 
 

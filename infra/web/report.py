@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from typing import Any
 
-_COLOURS = ("#0b6e99", "#444444", "#d9730d", "#0f7b6c", "#ad1a72", "#6940a5", "#dfab01", "#e03e3e", "#64473a", "#448361")
+_COLOURS = (
+    "#0b6e99",
+    "#444444",
+    "#d9730d",
+    "#0f7b6c",
+    "#ad1a72",
+    "#6940a5",
+    "#dfab01",
+    "#e03e3e",
+    "#64473a",
+    "#448361",
+)
 _WIDTH, _HEIGHT, _PAD = 860, 300, 44
 _METRICS = ("hr@20", "recall@20", "mrr@20", "ndcg@20", "coverage@20")
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 920px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; } p.sub { color: #666; margin-top: .2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; } tr.main td { font-weight: 600; } svg { width: 100%; height: auto; }
-.tiles { display: flex; flex-wrap: wrap; gap: .8rem; } .tile { border: 1px solid #e5e5e5; border-radius: 6px; padding: .5rem .9rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; }
+h2 { font-size: 1.1rem; margin-top: 2rem; } p.sub { color: #666; margin-top: .2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; }
+th:first-child, td:first-child { text-align: left; } tr.main td { font-weight: 600; }
+svg { width: 100%; height: auto; }
+.tiles { display: flex; flex-wrap: wrap; gap: .8rem; }
+.tile { border: 1px solid #e5e5e5; border-radius: 6px; padding: .5rem .9rem; }
 .tile b { display: block; font-size: 1.25rem; } .tile span { color: #666; font-size: .85rem; } .key { font-size: .85rem; }
 .key i { display: inline-block; width: .9rem; height: .25rem; margin: 0 .3rem .2rem .9rem; }
 """
@@ -45,9 +61,16 @@ def page(report: dict[str, Any]) -> str:
         _metrics({"fresh (blend)": report["metrics"], "served": report["served"], **report["by_source"]}),
         "<h2>What the blend goes by</h2>",
         "<p class=sub>Largest weights of the context that is always active.</p>",
-        _pairs(dict(sorted(report["blend"]["weights"].items(), key=lambda w: -abs(w[1]))[:25]), "feature", "weight", "{:+.3f}"),
+        _pairs(
+            dict(sorted(report["blend"]["weights"].items(), key=lambda w: -abs(w[1]))[:25]),
+            "feature",
+            "weight",
+            "{:+.3f}",
+        ),
         "<h2>Memory</h2>",
-        _pairs({f"after {k} % of the log": v for k, v in report["rss_mb_at_percent"].items()}, "resident", "MB", "{:,.1f}"),
+        _pairs(
+            {f"after {k} % of the log": v for k, v in report["rss_mb_at_percent"].items()}, "resident", "MB", "{:,.1f}"
+        ),
         _pairs({k: v / 1e6 for k, v in report["model_bytes"].items()}, "part", "MB", "{:,.2f}"),
     ]
     if report["rejected"]:
@@ -61,7 +84,9 @@ def page(report: dict[str, Any]) -> str:
 def _metrics(rows: dict[str, dict[str, float]]) -> str:
     head = "".join(f"<th>{m}</th>" for m in _METRICS)
     lines = [
-        f"<tr{' class=main' if n < 2 else ''}><td>{escape(name)}</td>" + "".join(f"<td>{m[k]:.4f}</td>" for k in _METRICS) + "</tr>"
+        f"<tr{' class=main' if n < 2 else ''}><td>{escape(name)}</td>"
+        + "".join(f"<td>{m[k]:.4f}</td>" for k in _METRICS)
+        + "</tr>"
         for n, (name, m) in enumerate(rows.items())
     ]
     return f"<table><tr><th>list</th>{head}</tr>{''.join(lines)}</table>"
@@ -83,9 +108,7 @@ def _chart(curve: list[dict[str, Any]]) -> str:
     top = 0.0
     lines: dict[str, list[float]] = {}
     for name in shown:
-        lines[name] = [
-            (b[name][0] - a[name][0]) / max(b["scored"] - a["scored"], 1) for a, b in zip(points, points[1:], strict=False)
-        ]
+        lines[name] = [(b[name][0] - a[name][0]) / max(b["scored"] - a["scored"], 1) for a, b in pairwise(points)]
         top = max(top, *lines[name])
     top = max(top, 1e-6) * 1.05
     first, last = points[1]["event"], points[-1]["event"]
@@ -98,7 +121,9 @@ def _chart(curve: list[dict[str, Any]]) -> str:
     for i in range(5):
         event = first + (last - first) * i / 4
         x = _PAD + (event - first) * across
-        out.append(f"<text x={x:.1f} y={_HEIGHT - _PAD + 18} font-size=11 text-anchor=middle fill=#666>{event:,.0f}</text>")
+        out.append(
+            f"<text x={x:.1f} y={_HEIGHT - _PAD + 18} font-size=11 text-anchor=middle fill=#666>{event:,.0f}</text>"
+        )
     for name, colour in zip(shown, _COLOURS, strict=False):
         path = " ".join(
             f"{_PAD + (p['event'] - first) * across:.1f},{_HEIGHT - _PAD - v / top * (_HEIGHT - 2 * _PAD):.1f}"

@@ -20,9 +20,9 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One event as item-side models see it.
 
     ``user``, ``session`` and ``event`` are 64-bit hashes: enough to group by, no identity. ``history`` holds the items
-    of the user before this event, the latest first, of which the first ``in_session`` belong to the same session; ``ages`` are the milliseconds since
-    each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a Lamport clock
-    that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
+    of the user before this event, the latest first, of which the first ``in_session`` belong to the same session;
+    ``ages`` are the milliseconds since each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a
+    Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
     """
 
     v: int = 1

@@ -17,7 +17,8 @@ import pytest
 from streams.config import FilterConfig, PipelineConfig
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event, Source
-from streams.pipeline import Pipeline, request_id
+from streams.pipeline import Pipeline
+from streams.serving import request_id
 from streams.replay import Replay
 from tests.worlds import START, shop_log
 
@@ -48,8 +49,10 @@ def test_every_event_gets_a_list_that_never_names_an_unseen_item():
             moment, before = (e.user_id, e.timestamp), set(seen)
         assert set(fresh) <= before
         seen.add(e.item_id)
-        assert served and set(served) <= seen
-        assert len(set(served)) == len(served) and len(set(fresh)) == len(fresh)
+        assert served
+        assert set(served) <= seen
+        assert len(set(served)) == len(served)
+        assert len(set(fresh)) == len(fresh)
 
 
 @pytest.mark.parametrize("batch", [2, 7, 64, 1000])
@@ -64,7 +67,10 @@ def test_the_future_changes_nothing_before_it():
     while log[cut].timestamp == log[cut - 1].timestamp:
         cut += 1
     rng = random.Random(3)
-    future = [msgspec.structs.replace(e, item_id=f"other{rng.randrange(9)}", user_id=f"u{rng.randrange(12)}") for e in log[cut:]]
+    future = [
+        msgspec.structs.replace(e, item_id=f"other{rng.randrange(9)}", user_id=f"u{rng.randrange(12)}")
+        for e in log[cut:]
+    ]
     future[0] = msgspec.structs.replace(future[0], user_id=log[cut].user_id)
     changed = log[:cut] + future
     ours, theirs = lists(play(log)[1]), lists(play(changed)[1])
@@ -104,7 +110,9 @@ def test_recommending_changes_no_bit():
 def test_a_repeated_event_id_is_dropped_and_counted():
     log = shop_log(50)
     pipeline, outcomes = play([*log, log[10]])
-    assert outcomes[-1].duplicate and outcomes[-1].recommendation is None and outcomes[-1].interaction is None
+    assert outcomes[-1].duplicate
+    assert outcomes[-1].recommendation is None
+    assert outcomes[-1].interaction is None
     assert pipeline.counts["duplicates"] == 1
     assert int(pipeline.knowledge.items.count.sum()) == 50
 
@@ -126,7 +134,8 @@ def test_late_events_are_learned_in_arrival_order_and_time_never_runs_backwards(
     pipeline, outcomes = play(log)
     state = pipeline.sessions.get("u")
     assert pipeline.counts["late"] == 1
-    assert state.n_events == 3 and state.n_sessions == 1
+    assert state.n_events == 3
+    assert state.n_sessions == 1
     assert state.last_ms == START + 10_000_500
     assert all(o.recommendation is not None for o in outcomes)
     assert pipeline.knowledge.items.count[:3].tolist() == [1, 1, 1]
@@ -136,14 +145,18 @@ def test_sessions_are_cut_by_silence_and_by_session_id():
     minute = 60_000
     log = [event(1), event(2, at=31 * minute), event(3, at=32 * minute)]
     assert play(log)[0].sessions.get("u").n_sessions == 2
-    named = [event(1, session_id="a"), event(2, at=40 * minute, session_id="a"), event(3, at=41 * minute, session_id="b")]
+    named = [
+        event(1, session_id="a"),
+        event(2, at=40 * minute, session_id="a"),
+        event(3, at=41 * minute, session_id="b"),
+    ]
     assert play(named)[0].sessions.get("u").n_sessions == 2
 
 
 def test_unknown_event_types_weigh_nothing_and_are_counted():
     log = shop_log(60)
     odd = [event(i, user="u1", item="odd", kind="wink", at=10**9 + i) for i in range(5)]
-    pipeline, outcomes = play(log + odd)
+    pipeline, _ = play(log + odd)
     assert pipeline.counts["unknown_type"] == 5 + sum(e.event_type == "odd" for e in log)
     row = pipeline.knowledge.items.row("odd")
     assert pipeline.knowledge.items.count[row] == 5
@@ -178,9 +191,12 @@ def test_memory_is_bounded_and_the_stream_goes_on_when_the_item_table_is_full():
     log = [event(i, user=f"u{i % 20}", item=f"i{i // 2}", at=i * 1000) for i in range(1500)]
     pipeline, outcomes = play(log, config)
     k = pipeline.knowledge
-    assert len(k.items) <= 64 and len(pipeline.sessions) <= 8 and len(k.event_ids._set) <= 50
+    assert len(k.items) <= 64
+    assert len(pipeline.sessions) <= 8
+    assert len(k.event_ids._set) <= 50
     last = [i.item_id for i in outcomes[-1].recommendation.items]
-    assert len(last) == 20 and min(int(i[1:]) for i in last) > 600
+    assert len(last) == 20
+    assert min(int(i[1:]) for i in last) > 600
     assert all(o.recommendation.items for o in outcomes)
 
 
@@ -207,7 +223,12 @@ def naive_protocol(log, fresh):
             ranks = [r for r, i in enumerate(fresh[numbers[0]]) if i in target and i in seen]
             size = min(20, len(target))
             ideal = sum(1 / math.log2(r + 2) for r in range(size))
-            sums += [bool(ranks), len(ranks) / size, 1 / (ranks[0] + 1) if ranks else 0, sum(1 / math.log2(r + 2) for r in ranks) / ideal]
+            sums += [
+                bool(ranks),
+                len(ranks) / size,
+                1 / (ranks[0] + 1) if ranks else 0,
+                sum(1 / math.log2(r + 2) for r in ranks) / ideal,
+            ]
         seen |= {log[n].item_id for n in numbers}
     return scored, sums / max(scored, 1)
 

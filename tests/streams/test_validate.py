@@ -73,7 +73,14 @@ def test_every_reason_but_the_key_is_shown_above():
 def test_good_records_pass_and_unknown_fields_are_left_out():
     event = validate(raw(session_id=None, value=3, request_id="r", context={"a": 1}, extra=[1], v=1), NOW)
     assert event == Event(
-        event_id="e", timestamp=NOW, user_id="u", item_id="i", event_type="view", value=3.0, request_id="r", context={"a": 1}
+        event_id="e",
+        timestamp=NOW,
+        user_id="u",
+        item_id="i",
+        event_type="view",
+        value=3.0,
+        request_id="r",
+        context={"a": 1},
     )
     assert isinstance(validate(raw(user_id="ü" * 256, event_type="anything else"), NOW), Event)
 

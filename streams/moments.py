@@ -1,0 +1,122 @@
+"""Open moments: events of one user at one timestamp share the lists from before the first of them.
+
+A moment stays open while its partition's clock stands at its timestamp; the next later event closes it, and only then
+is it judged. Offsets from the first event of the open moments on should not be committed, so that a restart never falls
+into the middle of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from online_models.base import FloatArray, IntArray
+
+from .contracts.events import Event, Source
+from .prequential import GONE, Moment
+
+
+@dataclass(slots=True)
+class _Front:
+    """A partition's latest timestamp, the first and the latest offset seen at it, and its moments."""
+
+    timestamp: int
+    first: int
+    latest: int
+    moments: dict[str, Moment]
+
+
+class OpenMoments:
+    """The moments that may get more events, by partition and user; bounded.
+
+    ``judge`` is called with each moment that closes. At most ``teaching`` moments of a partition keep the features that
+    the blend learns from (the oldest lose them first), and at most ``uncommitted`` offsets are held back.
+    """
+
+    def __init__(
+        self, buffer: Callable[[], FloatArray], judge: Callable[[Moment], None], teaching: int, uncommitted: int
+    ) -> None:
+        self._new_buffer, self._judge = buffer, judge
+        self._teaching, self._uncommitted = teaching, uncommitted
+        self._fronts: dict[int, _Front] = {}
+        self._buffers: list[FloatArray] = [buffer()]
+
+    def begins(self, event: Event, source: Source) -> bool:
+        """Whether the event moves its partition's clock on; all moments before it are then closed."""
+        front = self._fronts.get(source.partition)
+        if front is not None and event.timestamp <= front.timestamp:
+            front.latest = max(front.latest, source.offset)
+            return False
+        if front is not None:
+            for moment in front.moments.values():
+                self._close(moment)
+        self._fronts[source.partition] = _Front(event.timestamp, source.offset, source.offset, {})
+        return True
+
+    def late(self, event: Event, source: Source) -> bool:
+        """Whether the event is older than its partition's clock."""
+        return event.timestamp < self._fronts[source.partition].timestamp
+
+    def find(self, event: Event, source: Source) -> Moment | None:
+        """The open moment that the event belongs to."""
+        front = self._fronts[source.partition]
+        return front.moments.get(event.user_id) if event.timestamp == front.timestamp else None
+
+    def add(self, moment: Moment, event: Event, source: Source) -> None:
+        """Keep a new moment open. (One of a late event is closed by `settle`.)"""
+        front = self._fronts[source.partition]
+        if event.timestamp == front.timestamp:
+            front.moments[event.user_id] = moment
+            if len(front.moments) > self._teaching:
+                for old in front.moments.values():
+                    if old.x is not None:
+                        self._release(old)
+                        break
+
+    def settle(self, moment: Moment, event: Event, source: Source) -> None:
+        """The event has been dealt with: a late one was a moment of its own."""
+        if self.late(event, source):
+            self._close(moment)
+
+    def buffer(self) -> FloatArray:
+        """A feature matrix for a new moment."""
+        return self._buffers.pop() if self._buffers else self._new_buffer()
+
+    def _release(self, moment: Moment) -> None:
+        if moment.x is not None:
+            self._buffers.append(moment.x)
+            moment.x = moment.rows = None
+
+    def _close(self, moment: Moment) -> None:
+        self._release(moment)
+        self._judge(moment)
+
+    def _all(self) -> Iterator[Moment]:
+        for front in self._fronts.values():
+            yield from front.moments.values()
+
+    def finish(self) -> None:
+        """The stream has ended: close them all."""
+        for moment in self._all():
+            self._close(moment)
+        self._fronts.clear()
+
+    def safe_offset(self, partition: int) -> int | None:
+        """The first offset that may belong to an open moment; None if nothing has been seen of the partition."""
+        front = self._fronts.get(partition)
+        return None if front is None else max(front.first, front.latest - self._uncommitted)
+
+    def now(self) -> int:
+        """The latest event time of all partitions, or 0."""
+        return max((front.timestamp for front in self._fronts.values()), default=0)
+
+    def remap(self, new_index: IntArray) -> None:
+        """The item table was compacted. Features cannot be moved: open moments teach no more."""
+        for moment in self._all():
+            self._release(moment)
+            moved = new_index[np.maximum(moment.lists, 0)]
+            moment.lists = np.where(moment.lists < 0, moment.lists, np.where(moved < 0, GONE, moved)).astype(np.int32)
+            moment.targets = [int(new_index[t]) if t >= 0 and new_index[t] >= 0 else GONE - 1 for t in moment.targets]
+            moment.n_items = int(np.count_nonzero(new_index[: moment.n_items] >= 0))

@@ -143,7 +143,9 @@ class Knowledge:
         """Watch a quality for drift (values from 0 to ``top``); a change is logged."""
         found = self.drift.update(name, value, top)
         if found is not None:
-            log.warning("drift: %s went from %.4f to %.4f after %d values", name, found.old_mean, found.new_mean, found.n)
+            log.warning(
+                "drift: %s went from %.4f to %.4f after %d values", name, found.old_mean, found.new_mean, found.n
+            )
 
     def _note_burst(self, row: int) -> None:
         self.latest[self.items.events % BURST] = row

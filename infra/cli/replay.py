@@ -24,7 +24,13 @@ from streams.replay import Replay
 @click.option("--published", metavar="FILE", help="The records that a worker would publish (.gz is compressed).")
 @click.option("--report", "report_out", metavar="FILE", help="The report as JSON, and as a page beside it (.html).")
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many events.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Events in a micro-batch; changes nothing but speed.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Events in a micro-batch; changes nothing but speed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
 @with_settings
 def command(
@@ -52,7 +58,9 @@ def command(
         job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress)
         report = job.run()
     if report["events"] == 0:
-        raise InputError("at least one valid event", f"none in {log} (refused: {report['rejected'] or 'nothing'})", "check the log")
+        raise InputError(
+            "at least one valid event", f"none in {log} (refused: {report['rejected'] or 'nothing'})", "check the log"
+        )
     if report_out:
         out = Path(report_out)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +88,10 @@ def _show(report: dict[str, Any]) -> None:
         f"p95 {ms['p95']:.2f} ms, p99 {ms['p99']:.2f} ms; peak memory {report['peak_rss_mb']:,.0f} MB"
     )
     if report["rejected"]:
-        faults = ", ".join(f"{n} {reason} (first: line {report['rejected_first_line'][reason]})" for reason, n in report["rejected"].items())
+        faults = ", ".join(
+            f"{n} {reason} (first: line {report['rejected_first_line'][reason]})"
+            for reason, n in report["rejected"].items()
+        )
         console.print(f"refused records: {faults}")
     for key, what in (("duplicates", "repeated event ids, dropped"), ("late", "events older than the one before them")):
         if report[key]:

@@ -10,7 +10,7 @@ from online_models.items import ItemTable
 
 from .config import FilterConfig
 from .contracts.catalogue import Item
-from .sessions import UserState
+from .user_state import UserState
 
 FOR_ALL, FOR_USER = 1, 2
 """Bits of ``ItemTable.blocked``."""

@@ -26,7 +26,8 @@ from .moments import OpenMoments
 from .prequential import Moment, Prequential, padded
 from .scoring import Scorer
 from .serving import Server
-from .sessions import Sessions, UserState, entry_of
+from .sessions import Sessions
+from .user_state import UserState, entry_of
 
 _LOW_RATING = 0.8
 """A rating below this share of the largest rating is learned, but is nobody's target."""

@@ -12,7 +12,7 @@ from online_models.blend import ACTIVE, active_contexts
 from .candidates import Candidates
 from .filters import Filters
 from .knowledge import Knowledge
-from .sessions import UserState
+from .user_state import UserState
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from .contracts.recommendations import Cause, ModelVersion, Recommendation, Reco
 from .knowledge import Knowledge
 from .reasons import in_words, loudest, title_of
 from .scoring import Ranked, Scorer
-from .sessions import UserState
+from .user_state import UserState
 
 MODEL = ModelVersion(name="headrace-blend", version="1")
 FILL = "fill"

@@ -22,10 +22,7 @@ REQUIRED = frozenset(map(rules.normal, PROJECT["dependencies"]))
 OPTIONAL = frozenset(rules.normal(name) for names in PROJECT["optional-dependencies"].values() for name in names)
 
 LIMIT = 320
-LONG = {
-    "streams/pipeline.py": "the whole path from event to list, to be read in one sitting",
-    "streams/sessions.py": "a user's state: its fold, its form on the wire and the working set, which change together",
-}
+LONG: dict[str, str] = {}
 """Files that may be longer than the limit, and why."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from online_models.base import RATED, IntArray
+from online_models.base import RATED
 from online_models.items import ItemTable
 
 from .config import FilterConfig
@@ -15,7 +18,24 @@ from .user_state import UserState
 FOR_ALL, FOR_USER = 1, 2
 """Bits of ``ItemTable.blocked``."""
 
-_NOTHING = np.zeros(0, np.int32)
+NOTHING, RATED_ONLY, RATED_AND_LAST, EVERYTHING = range(4)
+
+
+@njit(cache=True)
+def _mark(blocked: Any, own: Any, n: int, mode: int) -> None:
+    if mode == NOTHING:
+        return
+    for i in range(n):
+        if mode == EVERYTHING or own[i]["flags"] & RATED:
+            blocked[own[i]["item"]] |= FOR_USER
+    if mode == RATED_AND_LAST and n > 0:
+        blocked[own[n - 1]["item"]] |= FOR_USER
+
+
+@njit(cache=True)
+def _unmark(blocked: Any, own: Any, n: int) -> None:
+    for i in range(n):
+        blocked[own[i]["item"]] &= FOR_ALL
 
 
 class Filters:
@@ -43,24 +63,17 @@ class Filters:
         if row >= 0:
             self._table.blocked[row] = FOR_ALL if bad or item_id in self._denied else 0
 
-    def consumed(self, state: UserState) -> IntArray:
-        """Rows that this user's list leaves out."""
-        own = state.own[: state.n]
-        rule = self._config.consumed
-        if rule == "none" or state.n == 0:
-            return _NOTHING
-        if rule == "all":
-            return own["item"].copy()
-        if state.last_type in ("view", "click"):
-            last = own["item"][-1:]
-            return np.concatenate([own["item"][(own["flags"] & RATED) != 0], last])
-        return own["item"][(own["flags"] & RATED) != 0]
-
-    def block(self, rows: IntArray) -> npt.NDArray[np.uint8]:
-        """Set the user's bit; returns the array that sources read."""
-        self._table.blocked[rows] |= FOR_USER
+    def block(self, state: UserState) -> npt.NDArray[np.uint8]:
+        """Set the user's bit on what this user's list leaves out; returns the array that sources read."""
+        _mark(self._table.blocked, state.own, state.n, self._mode(state))
         return self._table.blocked
 
-    def unblock(self, rows: IntArray) -> None:
-        """Take the user's bit away again."""
-        self._table.blocked[rows] &= FOR_ALL
+    def unblock(self, state: UserState) -> None:
+        """Take the user's bits away again."""
+        if self._config.consumed != "none":
+            _unmark(self._table.blocked, state.own, state.n)
+
+    def _mode(self, state: UserState) -> int:
+        if self._config.consumed == "auto":
+            return RATED_AND_LAST if state.last_type in ("view", "click") else RATED_ONLY
+        return EVERYTHING if self._config.consumed == "all" else NOTHING

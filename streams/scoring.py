@@ -67,13 +67,12 @@ class Scorer:
         c = self.candidates
         q = self.query(state, timestamp, config.sessions.recent)
         active = self.contexts(state, timestamp, config.sessions.gap_s * 1000)
-        consumed = self._filters.consumed(state)
-        self._filters.block(consumed)
+        self._filters.block(state)
         try:
             n = c.gather(q, x)
             fill = self._fill(c.rows[:n], k) if n < k else ()
         finally:
-            self._filters.unblock(consumed)
+            self._filters.unblock(state)
         blend = self._knowledge.blend
         weights = blend.collapse(active)
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)

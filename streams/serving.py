@@ -67,7 +67,8 @@ class Server:
         own = {int(o["item"]): o for o in state.own[: state.n]} if self._often in loud else {}
         plain = {source: in_words(lists[source], title, 0, 0, 0) for source in set(loud)}
         out = []
-        rows, scores, at = ranked.rows.tolist(), ranked.scores.tolist(), ranked.at.tolist()
+        rows, at = ranked.rows.tolist(), ranked.at.tolist()
+        scores = ranked.scores.astype(np.float64).round(6).tolist()
         for row, score, place, source in zip(rows, scores, at, loud, strict=True):
             name, reason = lists[source], plain[source]
             if place < 0:
@@ -75,5 +76,5 @@ class Server:
             elif source == self._often and row in own:
                 o = own[row]
                 reason = in_words(name, title, int(o["count"]), int(o["first"]), int(o["last"]))
-            out.append(RecommendedItem(ids[row], round(score, 6), name, reason))
+            out.append(RecommendedItem(ids[row], score, name, reason))
         return out

@@ -1,0 +1,30 @@
+"""``python -m tests.bench``: all benchmarks on The Complete Journey, or one of them on logs of yours."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from infra.demo import fetch_shop
+from tests.bench import live, quality
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Measure. Figures are only comparable within one run on one machine."""
+    if ctx.invoked_subcommand is not None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        log = str(fetch_shop(Path(folder), 40_000).log)
+        ctx.invoke(quality.command, logs=(log,), scorer=None)
+        ctx.invoke(live.command, log=log, kafka=None, events=20_000, kills=0)
+
+
+main.add_command(quality.command, "quality")
+main.add_command(live.command, "live")
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from infra import settings
 from infra.settings import Settings
+from tests import rules
 from tests.docs.markdown import cells, sections, tables
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,18 @@ def test_what_stands_outside_the_tables() -> None:
     assert {*shown, "pipeline", "worker"} == set(Settings.__struct_fields__)
     for name in shown.keys() - {"data_dir"}:
         assert json.loads(code(shown[name][2])) == getattr(Settings(), name)
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """A setting without effect is a promise that is not kept."""
+    read = {
+        node.attr
+        for source in rules.sources(ROOT, ("streams", "infra"))
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute)
+    }
+    of_event_types = "pipeline.weights"
+    assert [f"{t}.{k}" for t in EXPECTED if t != of_event_types for k in EXPECTED[t] if k not in read] == []
 
 
 def test_the_example_is_a_settings_file(tmp_path: Path) -> None:

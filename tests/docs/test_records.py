@@ -20,7 +20,7 @@ from tests.docs.markdown import code_blocks, sections, tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "records.md").read_text("utf-8")
 PARTS = dict(sections(TEXT, "##"))
-RECORDS = {
+RECORDS: dict[str, type[msgspec.Struct]] = {
     "Event": Event,
     "Recommendation": Recommendation,
     "Catalogue item": Item,

@@ -72,7 +72,7 @@ def test_nothing_is_published_beyond_loopback(name: str) -> None:
 
 
 def test_no_host_port_is_taken_twice() -> None:
-    taken = []
+    taken: list[int] = []
     for service in SERVICES.values():
         for _, ports, _ in published(service):
             first, _, last = ports.partition("-")

@@ -45,7 +45,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 async def metrics_of_a_worker(folder: Path) -> dict[str, set[str]]:
-    app = build(load({"data_dir": str(folder)}, environ={}))
+    app: Any = build(load({"data_dir": str(folder)}, environ={}))
     pipeline = Pipeline()
     pipeline.process([(event, Source(0, offset)) for offset, event in enumerate(shop_log(40))])
     app._rim = SimpleNamespace(done={0: 1})

@@ -41,24 +41,26 @@ class KnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.session_knn.SessionKNN`."""
 
     unit: Literal["user", "session"] = "user"
-    last: int = 5
+    last: int = 20
     m: int = 512
     k: int = 100
     fade: float = 0.8
     half_life: float = 50_000
     inner: float = 0.9
-    width: int = 32
+    width: int = 200
 
 
 class FactorsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.matrix_factorization.MatrixFactorization`."""
 
     dims: int = 64
-    lr: float = 0.2
-    reg: float = 0.02
-    loss: Literal["bpr", "isgd"] = "bpr"
-    negatives: int = 4
-    window: int = 5_000
+    lr: float = 0.3
+    user_lr: float = 0.1
+    reg: float = 0.01
+    last: int = 5
+    fade: float = 0.6
+    negatives: int = 8
+    window: int = 10_000
     scan: int = 4_096
     init: float = 0.1
 

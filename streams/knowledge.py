@@ -59,8 +59,8 @@ class Knowledge:
         self.popularity = Popularity(list(s.popularity))
         self.following = _covisitation("following", s.following)
         self.factors = MatrixFactorization(
-            dims=s.factors.dims, lr=s.factors.lr, reg=s.factors.reg, loss=s.factors.loss, negatives=s.factors.negatives,
-            window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
+            dims=s.factors.dims, lr=s.factors.lr, user_lr=s.factors.user_lr, reg=s.factors.reg, last=s.factors.last, fade=s.factors.fade,
+            negatives=s.factors.negatives, window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
         )  # fmt: skip
         k = s.knn
         self.sources: tuple[Source, ...] = (

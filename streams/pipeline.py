@@ -189,7 +189,7 @@ class Pipeline:
         deltas: dict[str, Delta] = {}
         step = b""
         if weight > 0.0:
-            rows, steps, user_step = k.factors.propose(state.vector, row, event_hash)
+            rows, steps, user_step = k.factors.propose(state.vector, items, row, event_hash)
             deltas["mf"] = Delta([k.items.ids[r] for r in rows.tolist()], steps.tobytes())
             step = user_step.tobytes()
         if (

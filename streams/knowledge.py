@@ -10,6 +10,7 @@ import logging
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +21,7 @@ from online_models.drift import DriftMonitor
 from online_models.errors import SnapshotError
 from online_models.features import feature_names
 from online_models.intent import IntentModel, decode_sample
-from online_models.items import ItemTable
+from online_models.items import ItemTable, hash_id
 from online_models.matrix_factorization import MatrixFactorization
 from online_models.popularity import Popularity
 from online_models.ratings import Ratings
@@ -77,9 +78,12 @@ class Knowledge:
         self.lists = tuple(name for source in self.sources for name in source.lists)
         self.features = feature_names(self.lists, len(s.popularity))
         self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
+        shaping = (config.seed, config.sources, config.blend, config.dedup_window, config.weights, self.features)
+        self.fingerprint = hash_id(msgspec.json.encode(shaping, order="sorted").decode()) >> 1
+        """Of the settings that a snapshot depends on."""
         self.intent = IntentModel()
         self.drift = DriftMonitor()
-        self.clock = 0
+        self.clock = self.now_ms = 0
         self.rating_max = 0.0
         self.latest = np.full(BURST, -1, np.int32)
         self.burst = 0
@@ -98,7 +102,7 @@ class Knowledge:
         """Learn one interaction; False if it was learned before."""
         if not self.offsets.add(x.partition, x.offset):
             return False
-        self.clock = max(self.clock, x.clock)
+        self.clock, self.now_ms = max(self.clock, x.clock), max(self.now_ms, x.timestamp)
         self.event_ids.add(x.event)
         row = self.know(x.item_id, x.timestamp)
         known = [self.items.row(i) for i in x.history]
@@ -176,23 +180,26 @@ class Knowledge:
             for part, model in self._parts().items()
             for field, array in model.snapshot().items()
         }
-        out["schema"] = np.array([SCHEMA, len(self.features)])
-        out["numbers"] = np.array([self.clock, self.burst], np.int64)
+        out["schema"] = np.array([SCHEMA, self.fingerprint], np.int64)
+        out["numbers"] = np.array([self.clock, self.burst, self.now_ms], np.int64)
         out["rating_max"] = np.array([self.rating_max])
         out["latest"] = self.latest
         return out
 
     def restore(self, state: Arrays) -> None:
         """Take over a snapshot made under the same configuration."""
-        if "schema" not in state or state["schema"].tolist() != [SCHEMA, len(self.features)]:
+        found = state["schema"].tolist() if "schema" in state else []
+        if found != [SCHEMA, self.fingerprint]:
             raise SnapshotError(
-                f"a snapshot of schema {SCHEMA} with {len(self.features)} features",
-                str(state.get("schema", np.array([])).tolist()),
-                "start with the configuration that wrote it, or remove the snapshot folder to learn anew from the topic",
+                f"a snapshot of schema {SCHEMA} made under the present settings of sources, blend and seed",
+                f"one of schema {found[0]} made under others"
+                if found and found[0] == SCHEMA
+                else f"schema {found[:1]}",
+                "go back to the settings that wrote it, or remove the snapshot folder to learn anew from the topic",
             )
         for part, model in self._parts().items():
             model.restore({k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(f"{part}/")})
-        self.clock, self.burst = (int(v) for v in state["numbers"])
+        self.clock, self.burst, self.now_ms = (int(v) for v in state["numbers"])
         self.rating_max = float(state["rating_max"][0])
         self.latest = state["latest"].copy()
         self.scratch.reserve(len(self.items))

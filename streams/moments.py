@@ -108,10 +108,6 @@ class OpenMoments:
         front = self._fronts.get(partition)
         return None if front is None else max(front.first, front.latest - self._uncommitted)
 
-    def now(self) -> int:
-        """The latest event time of all partitions, or 0."""
-        return max((front.timestamp for front in self._fronts.values()), default=0)
-
     def remap(self, new_index: IntArray) -> None:
         """The item table was compacted. Features cannot be moved: open moments teach no more."""
         for moment in self._all():

@@ -245,7 +245,7 @@ class Pipeline:
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:
         """The user's list now, as of the latest event time known. Changes nothing."""
         state = state or self.sessions.peek(user_id) or UserState(user_id, self.config.sources.factors.dims)
-        return self.server.on_request(state, self.moments.now(), k)
+        return self.server.on_request(state, self.knowledge.now_ms, k)
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""

@@ -14,12 +14,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.config import FilterConfig, PipelineConfig
+from online_models.errors import SnapshotError
+from streams.config import FactorsConfig, FilterConfig, PipelineConfig, SourcesConfig
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event, Source
 from streams.pipeline import Pipeline
-from streams.serving import request_id
 from streams.replay import Replay
+from streams.serving import request_id
 from tests.worlds import START, shop_log
 
 
@@ -186,6 +187,18 @@ def test_catalogue_and_deny_lists_keep_items_out_until_they_are_back():
     assert {i.item_id for i in pipeline.recommend("u1", 20).items} == {"i0", "i2", "i5"}
 
 
+def test_a_snapshot_made_under_other_settings_is_refused_before_anything_is_touched():
+    pipeline, _ = play(shop_log(60))
+    state = {k: v.copy() for k, v in pipeline.snapshot().items()}
+    other = Pipeline(PipelineConfig(sources=SourcesConfig(factors=FactorsConfig(dims=32))))
+    with pytest.raises(SnapshotError, match=r"expected .*, got .*; go back"):
+        other.restore(state)
+    assert len(other.knowledge.items) == 0
+    same = Pipeline()
+    same.restore(state)
+    assert same.recommend("nobody", 20) == pipeline.recommend("nobody", 20)
+
+
 def test_memory_is_bounded_and_the_stream_goes_on_when_the_item_table_is_full():
     config = PipelineConfig(max_items=64, max_users=8, dedup_window=50)
     log = [event(i, user=f"u{i % 20}", item=f"i{i // 2}", at=i * 1000) for i in range(1500)]
@@ -243,7 +256,7 @@ def test_the_report_agrees_with_the_protocol_written_down_again(tmp_path):
     log = shop_log(500, seed=5)
     recs = tmp_path / "recs.jsonl.gz"
     report = Replay(write(log, tmp_path / "log.jsonl.gz"), PipelineConfig(), recs_out=str(recs)).run()
-    lines = [msgspec.json.decode(line) for line in gzip.open(recs)]
+    lines = [msgspec.json.decode(line) for line in gzip.decompress(recs.read_bytes()).splitlines()]
     assert [line["event_id"] for line in lines] == [e.event_id for e in log]
     scored, (hr, recall, mrr, ndcg) = naive_protocol(log, [line["items"] for line in lines])
     assert report["scored"] == scored > 100

@@ -63,7 +63,9 @@ def test_a_fault_has_its_reason_and_a_message_that_says_what_to_do(record, reaso
     got = validate(record, NOW)
     assert isinstance(got, Rejection)
     assert got.reason is reason
-    assert got.message.startswith("expected ") and ", got " in got.message and "; " in got.message
+    assert got.message.startswith("expected ")
+    assert ", got " in got.message
+    assert "; " in got.message
 
 
 def test_every_reason_but_the_key_is_shown_above():

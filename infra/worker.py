@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -11,6 +12,11 @@ import warnings
 from infra.settings import Settings, load
 from streams.app.agents import Headrace, Options
 from streams.pipeline import Pipeline
+
+log = logging.getLogger("headrace")
+
+STOP_LIMIT_S = 8.0
+"""A worker has to be gone 10 s after SIGTERM, whatever its surroundings do."""
 
 
 def build(settings: Settings) -> Headrace:
@@ -57,12 +63,29 @@ async def _run(settings: Settings) -> None:
     told.cancel()
     if not start.done():
         start.cancel()
-        await asyncio.wait({start})
-    failure = (None if start.cancelled() else start.exception()) or app.crash_reason
-    await app.stop()
-    failure = failure or app.crash_reason
+        await asyncio.wait({start}, timeout=1.0)
+    failure = (start.exception() if start.done() and not start.cancelled() else None) or app.crash_reason
+    ending = asyncio.ensure_future(app.stop())
+    await asyncio.wait({ending}, timeout=STOP_LIMIT_S)
+    failure = failure or app.crash_reason or (ending.exception() if ending.done() else None)
+    left_over = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left_over:
+        task.cancel()
+    if left_over:
+        await asyncio.wait(left_over, timeout=1.0)
+    if any(not task.done() for task in left_over):
+        _leave(failure)
     if failure is not None:
         raise failure
+
+
+def _leave(failure: BaseException | None) -> None:
+    """End the process here: clients whose broker does not answer ignore that their tasks are cancelled."""
+    if failure is not None:
+        log.error("%s", failure)
+    log.error("stopped without an answer from the broker; what was not committed will be delivered again")
+    logging.shutdown()
+    os._exit(1)
 
 
 def _configure_logging(level: str) -> None:
@@ -70,7 +93,7 @@ def _configure_logging(level: str) -> None:
     logging.getLogger("headrace").setLevel(level.upper())
     if level != "debug":
         # What they would say about a failure is raised and said by us, without the same traceback for each service.
-        for name in ("faust", "mode"):
+        for name in ("faust", "mode", "streams.app"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         for name in ("aiokafka", "kafka"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import faust
+import faust.app.base
 import msgspec
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
@@ -73,9 +75,16 @@ class BatchSchema(faust.Schema):  # type: ignore[misc]
         return decode
 
 
+class NoWeb(faust.app.base.BootStrategy):  # type: ignore[misc]
+    """Faust's own web stays off, also where its command line turns it on for every worker."""
+
+    enable_web = False
+
+
 class Headrace(faust.App):  # type: ignore[misc]
     """A worker. ``phase``: ``starting``, ``restoring``, ``joining``, ``ready``, ``rebalancing`` or ``stopping``."""
 
+    BootStrategy = NoWeb
     consumer: Consumer
 
     def __init__(self, options: Options, make_pipeline: Callable[[str], Pipeline]) -> None:
@@ -130,22 +139,30 @@ class Headrace(faust.App):  # type: ignore[misc]
             async for backlog in stream:
                 while arrivals := backlog.take(self._config.batch):
                     await self._running().run(arrivals)
+                    self._look_after()
         except Exception as error:
             # Faust would start the agent again and go on with the next events.
             await self.crash(error)
             raise
 
     async def _every_tick(self) -> None:
-        """Acknowledge, note what is committed, look after snapshots."""
-        rim, sessions = self._running(), self._pipeline.sessions
         while not self.should_stop:
             await asyncio.sleep(TICK_S)
-            if self.phase != "ready":
-                continue
-            self._acknowledge(rim.acknowledgeable(self._config.idle_s))
-            sessions.committed.update(self._committed(rim.done))
-            if not rim.busy and rim.consistent:
-                self._keeper.tick(sessions.committed)
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Acknowledge, note what is committed, and between batches see to snapshots; a few times a second."""
+        rim, now = self._running(), time.monotonic()
+        if self.phase != "ready" or rim.busy or now < self._next_look:
+            return
+        self._next_look = now + TICK_S / 2
+        self._acknowledge(rim.acknowledgeable(self._config.idle_s))
+        committed = self._pipeline.sessions.committed
+        committed.update(self._committed(rim.done))
+        if rim.consistent:
+            self._keeper.tick(committed)
+
+    _next_look = 0.0
 
     def _acknowledge(self, offsets: dict[int, int]) -> None:
         self.consumer.acknowledge({TP(self.topic_names.events, p): offset for p, offset in offsets.items()})
@@ -226,6 +243,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         if self._rim is not None and hasattr(self, "_keeper"):
             done, sound = self._rim.done, not self.crashed and self._rim.consistent
             whole = sound and self._committed(done).items() >= {p: o for p, o in done.items() if o}.items()
+            log.debug("stopping: done %s, committed %s, sound %s", done, self._committed(done), sound)
             await self._keeper.finish(whole)
 
     async def on_shutdown(self) -> None:
@@ -248,7 +266,12 @@ class Headrace(faust.App):  # type: ignore[misc]
         if self._rim is None:
             return
         self.phase = "stopping" if self.should_stop else "rebalancing"
-        await self._rim.finish(STOP_PATIENCE_S if self.should_stop else self._config.rebalance_timeout_s / 2)
+        try:
+            await self._rim.finish(STOP_PATIENCE_S if self.should_stop else self._config.rebalance_timeout_s / 2)
+        except ServiceError as error:
+            if not self.should_stop:
+                raise
+            self.crash_reason = error  # told at the end; what follows still has to be closed
         self._acknowledge(self._rim.acknowledgeable(0.0, whole=True))
 
     async def _assigned(self, sender: Any, assigned: set[TP], **_: Any) -> None:

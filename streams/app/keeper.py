@@ -40,7 +40,7 @@ class SnapshotKeeper:
         self._positions: dict[int, Position] = {}
         self._asked = False
         self._writing: asyncio.Future[None] | None = None
-        self._at, self._count = time.monotonic(), self._learned()
+        self._at, self._count = time.monotonic(), 0  # what was read after an older snapshot counts as new
 
     def tick(self, committed: Mapping[int, int]) -> None:
         """Look what is due; between micro-batches only, when everything learned has been published.

@@ -17,6 +17,7 @@ from online_models.errors import ServiceError
 log = logging.getLogger("headrace")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+REPORT_AFTER_S = 5.0
 
 
 class Outgoing(NamedTuple):
@@ -63,7 +64,9 @@ class Publisher:
             parts = [
                 (part, chunk) for part, all_of_it in waiting.items() for chunk in self._chunks(producer, all_of_it)
             ]
-            sent = [self._send(producer, *part, batch) for part, (batch, _) in parts]
+            sent = [asyncio.ensure_future(self._send(producer, *part, batch)) for part, (batch, _) in parts]
+            if (await asyncio.wait(sent, timeout=REPORT_AFTER_S))[1]:
+                log.warning("the broker has acknowledged nothing for %.0f s, waiting for it", REPORT_AFTER_S)
             results = await asyncio.gather(*sent, return_exceptions=True)
             waiting = defaultdict(list)
             for (part, (_, chunk)), result in zip(parts, results, strict=True):

@@ -31,8 +31,8 @@ log = logging.getLogger("headrace")
 SLICE = 16
 """Events between two looks at the event loop: HTTP requests wait no longer than these take."""
 
-RAW_LIMIT = 512 * 1024
-"""Most bytes of a refused record that are kept: base64 has to fit into a broker's default message size of 1 MiB."""
+RAW_LIMIT, KEY_LIMIT = 512 * 1024, 4 * 1024
+"""Most bytes of a refused record that are kept: as base64 they have to fit into a broker's default message size, 1 MiB."""
 
 REPORT_EVERY_S = 10.0
 
@@ -228,7 +228,7 @@ class Rim:
                 message += f" (raw: the first {RAW_LIMIT} of {len(raw)} bytes)"
             letter = DeadLetter(
                 raw=raw[:RAW_LIMIT],
-                key=None if arrival.key is None else arrival.key[:RAW_LIMIT],
+                key=None if arrival.key is None else arrival.key[:KEY_LIMIT],
                 topic=self._topics.events,
                 partition=arrival.partition,
                 offset=arrival.offset,

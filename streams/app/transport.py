@@ -18,6 +18,7 @@ import aiokafka
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 from streams.tailing import FETCH_WAIT_MS
 
@@ -28,8 +29,21 @@ log = logging.getLogger("headrace")
 STOP_PATIENCE_S = 3.0
 
 
+class PatientThread(WorkerThread):  # type: ignore[misc]
+    """A thread that cannot keep the process alive: a consumer whose broker does not answer never ends."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(timeout=STOP_PATIENCE_S)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Asks for records without long waits: Tansu answers a waiting fetch only after half of the wait."""
+
+    Worker = PatientThread
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

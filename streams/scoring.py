@@ -42,9 +42,11 @@ class Scorer:
         """The request of this user at this time."""
         k = self._knowledge
         items, ages, _ = state.recent(timestamp, recent)
+        over = timestamp - state.last_ms > k.config.sessions.gap_s * 1000
         return Query(
-            timestamp, state.own[: state.n], items, ages, k.items.blocked, state.vector, len(k.items), state.hash, 0,
-            state.session_seq, state.n_events, k.scratch,
+            timestamp, state.own[: state.n], items, ages, k.items.blocked, state.vector, len(k.items), state.hash,
+            0 if over else state.hash ^ state.session_ms,
+            state.n_events if over else state.session_seq, state.n_events, k.scratch,
         )  # fmt: skip
 
     def contexts(self, state: UserState, timestamp: int, gap_ms: int) -> IntArray:

@@ -77,7 +77,9 @@ def await_lists(watch: Collector, worker: local.Service, count: int) -> None:
 
 @click.command()
 @click.argument("log")
-@click.option("--kafka", default=lambda: os.environ.get("HEADRACE_TEST_KAFKA"), help="A script that starts Apache Kafka.")
+@click.option(
+    "--kafka", default=lambda: os.environ.get("HEADRACE_TEST_KAFKA"), help="A script that starts Apache Kafka."
+)
 @click.option("--events", default=20_000, show_default=True)
 @click.option("--kills", default=0, show_default=True, help="Kill the worker (SIGKILL) so often in mid-stream.")
 def command(log: str, kafka: str | None, events: int, kills: int) -> None:
@@ -111,7 +113,10 @@ def command(log: str, kafka: str | None, events: int, kills: int) -> None:
         publish(settings, lines[first:], speed / 2)
         await_lists(watch, worker, total + len(lines) - first)
         where = "Apache Kafka" if kafka else "embedded broker"
-        click.echo(f"{where}: {speed:,.0f} events/s learned, each with a list published" + (f" ({kills} kills)" if kills else ""))
+        click.echo(
+            f"{where}: {speed:,.0f} events/s learned, each with a list published"
+            + (f" ({kills} kills)" if kills else "")
+        )
         click.echo(
             f"at {watch.rate:,.0f} events/s: event read → published p50 {watch.latency(0.5):.1f} ms, "
             f"p99 {watch.latency(0.99):.1f} ms"
@@ -125,4 +130,6 @@ def command(log: str, kafka: str | None, events: int, kills: int) -> None:
         same = sum(
             lists.get(r["caused_by"]["offset"]) == [(i["item_id"], i["score"]) for i in r["items"]] for r in replayed
         )
-        click.echo(f"lists equal to replay's: {same:,} of {len(replayed):,}; {copies:,} copies, {differ:,} of them different")
+        click.echo(
+            f"lists equal to replay's: {same:,} of {len(replayed):,}; {copies:,} copies, {differ:,} of them different"
+        )

@@ -31,7 +31,9 @@ def score(scorer: str, log: str, recs: Path) -> dict[str, float]:
 @click.option("--scorer", help="A script that scores LOG RECS independently; its figures must agree to 4 digits.")
 def command(logs: tuple[str, ...], scorer: str | None) -> None:
     """Replay LOGS and print HR@20 / MRR@20 / NDCG@20 of fresh and served lists, speed and memory."""
-    click.echo("| log | events | judged | fresh | served | events/s | p50 / p99 ms | RSS MB at 25/50/75/100 % | scorer |")
+    click.echo(
+        "| log | events | judged | fresh | served | events/s | p50 / p99 ms | RSS MB at 25/50/75/100 % | scorer |"
+    )
     click.echo("|---|---|---|---|---|---|---|---|---|")
     wrong = False
     with tempfile.TemporaryDirectory() as folder:

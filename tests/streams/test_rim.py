@@ -1,0 +1,178 @@
+"""A micro-batch: the order of its steps, what it refuses, and how it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import pytest
+
+from online_models.errors import ServiceError
+from streams.app.backlog import Arrival
+from streams.app.publisher import Outgoing, key_hash
+from streams.app.rim import RAW_LIMIT, Rim
+from streams.contracts.topics import Topics
+from streams.metrics import WorkerMetrics
+from streams.pipeline import Pipeline
+from streams.stores import MemoryStore
+
+
+class Surroundings(MemoryStore):
+    """Store and publisher in one, that note the order of calls; ``stuck`` names the one that never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.published: list[Outgoing] = []
+        self.stuck = "nothing"
+
+    async def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self.stuck:
+            await asyncio.Event().wait()
+
+    async def mget(self, users: Sequence[str]) -> list[bytes | None]:
+        await self._note("load")
+        return await super().mget(users)
+
+    async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
+        await self._note("store")
+        await super().mset(values, ttl_s)
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        found = list(records)
+        await self._note("+".join(sorted({record.topic for record in found})))
+        self.published += found
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings()
+
+
+@pytest.fixture
+def rim(around: Surroundings) -> Rim:
+    rim = Rim(Pipeline(stored=True), around, around, Topics(), WorkerMetrics(), ttl_s=60)  # type: ignore[arg-type]
+    rim.begin({0: 0, 1: 0})
+    rim.partitions = 2
+    return rim
+
+
+def arrival(offset: int, partition: int = 0, user: str = "ada", timestamp: int = 0, **changes: object) -> Arrival:
+    event = {
+        "event_id": f"{partition}/{offset}", "timestamp": timestamp or 1_700_000_000_000 + offset, "user_id": user,
+        "item_id": f"i{offset % 7}", "event_type": "view",
+    } | changes  # fmt: skip
+    return Arrival(partition, offset, user.encode(), json.dumps(event).encode(), 0.0)
+
+
+async def test_interactions_then_states_then_lists(rim: Rim, around: Surroundings) -> None:
+    await rim.run([arrival(0), arrival(1), Arrival(1, 0, b"k", b"garbage", 0.0)])
+    assert around.calls == ["load", "interactions", "store", "events.dlq+recommendations"]
+    assert rim.done == {0: 2, 1: 1}
+    lists = [json.loads(r.value) for r in around.published if r.topic == "recommendations"]
+    assert [x["caused_by"]["offset"] for x in lists] == [0, 1]
+    assert all(x["latency_ms"] > 0 and x["user_id"] == "ada" for x in lists)
+
+
+async def test_a_cached_user_is_not_loaded_again(rim: Rim, around: Surroundings) -> None:
+    await rim.run([arrival(0)])
+    around.calls.clear()
+    await rim.run([arrival(1), arrival(2, user="bob")])
+    assert around.calls[0] == "load"
+    assert (await around.mget(["ada", "bob"])) != [None, None]
+
+
+async def test_an_open_moment_holds_the_offset_back_until_the_partition_is_silent(rim: Rim) -> None:
+    batch = [arrival(0), arrival(1, timestamp=1_700_000_100_000), arrival(2, timestamp=1_700_000_100_000)]
+    await rim.run(batch)
+    rim.last_arrival[0] = float("inf")
+    assert rim.acknowledgeable(idle_s=1.0) == {0: 1, 1: 0}
+    assert rim.acknowledgeable(idle_s=1.0, whole=True) == {0: 3, 1: 0}
+    rim.last_arrival[0] = 0.0
+    assert rim.acknowledgeable(idle_s=1.0) == {0: 3, 1: 0}
+
+
+@pytest.mark.parametrize(
+    ("key", "partitions", "reason"),
+    [(None, 1, None), (None, 2, "wrong_key"), (b"bob", 1, "wrong_key"), (b"ada", 2, None)],
+)
+async def test_the_key_has_to_be_the_user(
+    rim: Rim, around: Surroundings, key: bytes | None, partitions: int, reason: str | None
+) -> None:
+    rim.partitions = partitions
+    await rim.run([arrival(0)._replace(key=key)])
+    letters = [json.loads(r.value) for r in around.published if r.topic == "events.dlq"]
+    assert [letter["reason"] for letter in letters] == ([reason] if reason else [])
+
+
+async def test_a_dead_letter_fits_into_a_message_whatever_was_sent(rim: Rim, around: Surroundings) -> None:
+    raw = b"\xff" * 1_000_000
+    await rim.run([Arrival(0, 0, b"k" * 1_000_000, raw, 0.0), Arrival(0, 1, b"k", None, 0.0)])
+    large, empty = (json.loads(r.value) for r in around.published)
+    assert all(len(record.value) < 900_000 for record in around.published)
+    assert base64.b64decode(large["raw"]) == raw[:RAW_LIMIT]
+    assert "of 1000000 bytes" in large["message"]
+    assert (empty["reason"], empty["raw"], empty["offset"]) == ("empty", "", 1)
+
+
+async def start(rim: Rim, around: Surroundings, stuck: str, *batch: Arrival) -> asyncio.Task[None]:
+    around.stuck = stuck
+    task = asyncio.create_task(rim.run(batch))
+    while stuck not in around.calls:
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_a_batch_that_waits_for_redis_can_be_given_up(rim: Rim, around: Surroundings) -> None:
+    task = await start(rim, around, "store", arrival(0))
+    assert rim.busy
+    await rim.finish(patience_s=0.01)
+    await task
+    assert not rim.busy
+    assert rim.consistent, "the topic has what the pipeline has learned"
+    assert rim.done == {0: 0, 1: 0}
+    around.stuck = "nothing"
+    rim.begin({0: 0, 1: 0})
+    await rim.run([arrival(0)])
+    kinds = [record.topic for record in around.published]
+    assert kinds == ["interactions", "recommendations"], "the interaction is published once, the list now"
+
+
+async def test_a_batch_whose_interactions_nobody_else_has_cannot(rim: Rim, around: Surroundings) -> None:
+    task = await start(rim, around, "interactions", arrival(0))
+    with pytest.raises(ServiceError, match="restart the worker"):
+        await rim.finish(patience_s=0.01)
+    assert not rim.consistent, "no snapshot of this"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_finishing_waits_for_the_batch(rim: Rim, around: Surroundings) -> None:
+    task = asyncio.create_task(rim.run([arrival(n) for n in range(40)]))
+    await asyncio.sleep(0)
+    await rim.finish(patience_s=5)
+    assert rim.done[0] == 40
+    await task
+
+
+async def test_a_fault_of_ours_comes_out(rim: Rim, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(batch: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(rim._pipeline, "process", broken)
+    with pytest.raises(ZeroDivisionError):
+        await rim.run([arrival(0)])
+    assert not rim.consistent
+    assert rim.done == {0: 0, 1: 0}
+
+
+def test_keys_go_where_kafkas_partitioner_sends_them() -> None:
+    # Made with org.apache.kafka.common.utils.Utils.toPositive(murmur2(key)) % 12.
+    from aiokafka.partitioner import DefaultPartitioner
+
+    for key in (b"ada", b"user-1", "éva".encode(), b""):
+        assert key_hash(key) % 12 == DefaultPartitioner()(key, list(range(12)), list(range(12)))

@@ -1,0 +1,135 @@
+"""The worker's HTTP, asked over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+
+from streams.contracts.events import Event, Source
+from streams.metrics import WorkerMetrics
+from streams.pipeline import Pipeline
+from streams.stores import MemoryStore
+from streams.web import WebServer
+
+
+class Client:
+    """A web server with its pipeline and store, and a session that asks it."""
+
+    def __init__(self) -> None:
+        self.state = "starting"
+        self.pipeline, self.store = Pipeline(stored=True), MemoryStore()
+        self.server = WebServer(("127.0.0.1", 0), lambda: self.state, WorkerMetrics())
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.session.get(f"http://{self.address}{path}") as response:
+            text = await response.text()
+            return response.status, json.loads(text) if response.content_type == "application/json" else text
+
+    async def see(self, user: str, *items: str) -> None:
+        """Let the pipeline handle views of the user and write the state, as a worker would."""
+        for n, item in enumerate(items):
+            event = Event(event_id=f"{user}{n}", timestamp=10**12 + n, user_id=user, item_id=item, event_type="view")
+            self.pipeline.process([(event, Source(0, n))])
+        await self.store.mset(self.pipeline.sessions.dirty(), 60)
+        self.pipeline.sessions.clean()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    client = Client()
+    client.address = await client.server.start()
+    async with aiohttp.ClientSession() as client.session:
+        yield client
+    await client.server.stop()
+
+
+@pytest.fixture
+async def serving(client: Client) -> Client:
+    client.state = "ready"
+    client.server.serve(client.pipeline, client.store)
+    return client
+
+
+async def test_health_and_readiness(client: Client) -> None:
+    assert await client.get("/healthz") == (200, {"state": "starting"})
+    assert await client.get("/readyz") == (503, {"state": "starting"})
+    assert (await client.get("/recommendations/ada"))[0] == 503
+    client.state = "ready"
+    assert await client.get("/readyz") == (200, {"state": "ready"})
+
+
+async def test_a_known_user_gets_a_list_best_first(serving: Client) -> None:
+    await serving.see("bob", "a", "b", "c", "a", "b")
+    await serving.see("ada", "a")
+    status, body = await serving.get("/recommendations/ada?k=2")
+    assert status == 200
+    assert body["user_id"] == "ada"
+    assert len(body["items"]) == 2
+    scores = [item["score"] for item in body["items"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_user_of_another_worker_is_read_from_the_store(serving: Client) -> None:
+    await serving.see("bob", "a", "b", "c", "d")
+    await serving.see("ada", "a")
+    own = await serving.get("/recommendations/ada")
+    serving.pipeline.sessions.drop_all()
+    assert await serving.get("/recommendations/ada") == own
+    assert serving.pipeline.sessions.peek("ada") is None, "a request caches nothing that would become stale"
+
+
+async def test_an_unknown_user_gets_the_fallback_and_is_not_remembered(serving: Client) -> None:
+    await serving.see("bob", "a", "b", "c")
+    status, body = await serving.get("/recommendations/nobody%2Fhere?k=3")
+    assert (status, body["user_id"]) == (200, "nobody/here")
+    assert body["items"]
+    assert body["generic"]
+    assert len(serving.pipeline.sessions) == 1
+
+
+@pytest.mark.parametrize("k", ["0", "201", "-1", "abc", "", "1.5", "９", "9" * 30])
+async def test_a_bad_k_is_told(serving: Client, k: str) -> None:
+    status, body = await serving.get(f"/recommendations/ada?k={k}")
+    assert status == 400
+    assert body["error"].startswith("expected k from 1 to 200, got ")
+
+
+@pytest.mark.parametrize("user", ["", "x" * 257])
+async def test_a_bad_user_is_told(serving: Client, user: str) -> None:
+    status, body = await serving.get(f"/recommendations/{user}")
+    assert status == 400
+    assert "user id of 1 to 256 characters" in body["error"]
+
+
+async def test_without_redis_the_answer_is_503_soon(serving: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(users: Sequence[str]) -> list[bytes | None]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(serving.store, "mget", never)
+    monkeypatch.setattr("streams.web.STORE_PATIENCE_S", 0.05)
+    status, body = await serving.get("/recommendations/ada")
+    assert (status, "Redis" in body["error"]) == (503, True)
+
+
+async def test_metrics_count_requests(serving: Client) -> None:
+    await serving.get("/recommendations/ada?k=0")
+    status, page = await serving.get("/metrics")
+    assert status == 200
+    assert 'headrace_requests_total{status="400"} 1.0' in page
+    assert "headrace_latency_seconds_bucket" in page
+
+
+async def test_numbers_of_the_pipeline_are_read_when_asked_for() -> None:
+    metrics = WorkerMetrics()
+    numbers = {"users": 1.0, "hits": {"knn": 0.5}}
+    metrics.read("headrace_pipeline_", "name", lambda: numbers)
+    numbers["users"] = 2.0
+    page = metrics.page().decode()
+    assert "headrace_pipeline_users 2.0" in page
+    assert 'headrace_pipeline_hits{name="knn"} 0.5' in page

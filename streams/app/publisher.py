@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
 from online_models.errors import ServiceError
@@ -102,6 +102,6 @@ class Publisher:
     def _give_up_unless_passing(part: tuple[str, int], error: BaseException) -> None:
         if not isinstance(error, KafkaError):
             raise error
-        if not error.retriable:
+        if not (error.retriable or isinstance(error, KafkaTimeoutError)):
             raise ServiceError(f"topic {part[0]!r} to take records", repr(error), "see the broker's log") from error
         log.warning("%s-%d did not take a batch (%r), sending it again", *part, error)

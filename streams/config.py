@@ -16,7 +16,7 @@ class SessionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``consumed``: ``auto`` leaves out what the user has rated and the item that the user is on after a view or click;
+    """``consumed``: ``auto`` leaves out what the user has rated and the item that the user is on (the last, unless bought);
     ``all`` leaves out every item of the user's history, ``none`` nothing. ``deny_*``: never listed."""
 
     consumed: Literal["auto", "all", "none"] = "auto"
@@ -89,7 +89,8 @@ class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 DEFAULT_WEIGHTS: dict[str, float] = {
     "view": 1.0, "click": 1.0, "like": 1.0, "cart": 1.0, "purchase": 1.0, "rating": 1.0,
-    "bookmark": 1.0, "comment": 1.0, "follow": 1.0, "share": 1.0, "save": 1.0, "play": 1.0,
+    "bookmark": 1.0, "comment": 1.0, "favourite": 1.0, "favorite": 1.0,
+    "follow": 1.0, "share": 1.0, "save": 1.0, "play": 1.0,
     "impression": 0.0, "return": 0.0,
 }  # fmt: skip
 """Event type → weight in learning. Types that are not named weigh nothing and are counted."""

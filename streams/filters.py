@@ -75,5 +75,5 @@ class Filters:
 
     def _mode(self, state: UserState) -> int:
         if self._config.consumed == "auto":
-            return RATED_AND_LAST if state.last_type in ("view", "click") else RATED_ONLY
+            return RATED_AND_LAST if state.last_type != "purchase" else RATED_ONLY
         return EVERYTHING if self._config.consumed == "all" else NOTHING

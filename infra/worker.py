@@ -68,6 +68,8 @@ async def _run(settings: Settings) -> None:
     ending = asyncio.ensure_future(app.stop())
     await asyncio.wait({ending}, timeout=STOP_LIMIT_S)
     failure = failure or app.crash_reason or (ending.exception() if ending.done() else None)
+    if isinstance(failure, asyncio.CancelledError):
+        failure = None  # Faust's word for a service that was stopped in the middle of a rebalance
     left_over = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left_over:
         task.cancel()
@@ -91,7 +93,9 @@ def _leave(failure: BaseException | None) -> None:
 def _configure_logging(level: str) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("headrace").setLevel(level.upper())
-    if level != "debug":
+    if level == "debug":
+        logging.getLogger().setLevel(logging.INFO)
+    else:
         # What they would say about a failure is raised and said by us, without the same traceback for each service.
         for name in ("faust", "mode", "streams.app"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)

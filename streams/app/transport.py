@@ -54,6 +54,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Where the group goes on: the committed offset, or the log's start where that is later or the only one."""
         return await self.call_thread(self._starting_offsets, list(tps))  # type: ignore[no-any-return]
 
+    def position_now(self, tp: TP) -> int | None:
+        """The offset that is fetched next, as far as it is known; asks nobody."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment
+        if not assignment or tp not in assignment.tps:
+            return None
+        state = assignment.state_value(tp)
+        return state.position if state.has_valid_position else None
+
     async def _starting_offsets(self, tps: list[TP]) -> dict[TP, int]:
         consumer = self._ensure_consumer()
         starts = await consumer.beginning_offsets(tps)
@@ -92,24 +101,45 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Move fetched records into the backlog until the fetcher stops."""
         while not (self.should_stop or fetcher.should_stop):
             try:
-                generation = self.app.consumer_generation_id
-                records, active = await self._wait_next_records(timeout=1.0)
-                if not records or self.should_stop or fetcher.should_stop:
-                    continue
-                if not self.flow_active or generation != self.app.consumer_generation_id:
-                    continue  # of an older assignment: whatever is missed so is read again, see _accept
-                now = monotonic()
-                woken_by = None
-                for tp, fetched in records.items():
-                    if (active is None or tp in active) and await self._accept(tp, fetched, now):
-                        woken_by = tp
-                if woken_by is not None:
-                    await self._wake(TP(woken_by.topic, woken_by.partition))
+                records, _ = await self._wait_next_records(timeout=1.0)
+                if not self.flow_active:
+                    # The fetch was under way when the assignment changed. Not dropped: where it came after the seek to
+                    # the committed offset, nobody would read these records again.
+                    await self.wait(self.can_resume_flow)
+                if self.should_stop or fetcher.should_stop:
+                    return
+                if await (self._take_in(records) if records else self._look_back()):
                     await self.wait_first(self.backlog.wait_for_room(), self.suspend_flow.wait())
-            except self.consumer_stopped_errors:
+            except (asyncio.CancelledError, *self.consumer_stopped_errors):
                 if self.app.should_stop:
                     return
                 raise
+
+    async def _take_in(self, records: Mapping[Any, list[Any]]) -> bool:
+        """Put records of our partitions into the backlog and wake the agent; False if none was new."""
+        now, woken_by = monotonic(), None
+        for tp, fetched in records.items():
+            if self.flow_active and tp in self._get_active_partitions() and await self._accept(tp, fetched, now):
+                woken_by = TP(tp.topic, tp.partition)
+        if woken_by is not None:
+            await self._wake(woken_by)
+        return woken_by is not None
+
+    async def _look_back(self) -> bool:
+        """Nothing came for a second: see that the consumer does not stand behind what it has handed out."""
+        for tp, expected in list(self.next_offset.items()):
+            if self._asked_again.get(tp) != expected and tp in self._get_active_partitions():
+                position = self._thread.position_now(tp)
+                if position is not None and position > expected:
+                    await self._read_again(tp, expected)
+        return False
+
+    async def _read_again(self, tp: Any, offset: int) -> None:
+        self._asked_again[tp] = offset
+        try:
+            await self.seek_wait({tp: offset})
+        except IllegalStateError:
+            log.debug("partition %s moved away while it was read", tp)
 
     async def _accept(self, tp: Any, fetched: list[Any], now: float) -> bool:
         """Put records into the backlog, each offset once and none left out. False if there was nothing to add.
@@ -126,12 +156,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                     return False
             if fetched[0].offset > expected:
                 if self._asked_again.get(tp) != expected:
-                    self._asked_again[tp] = expected
-                    with_position = {tp: expected}
-                    try:
-                        await self.seek_wait(with_position)
-                    except IllegalStateError:
-                        log.debug("partition %s moved away while it was read", tp)
+                    await self._read_again(tp, expected)
                     return False
                 log.warning(
                     "%s-%d: offsets %d to %d are not in the log any more; going on at %d",

@@ -60,6 +60,51 @@ async def test_a_fetch_that_was_lost_in_a_rebalance_is_read_again(consumer: Cons
     assert read(consumer) == [5, 6, 7, 8, 9, 10]
 
 
+async def test_a_fetch_across_a_rebalance_is_not_dropped(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come after the seek to the committed offset: nobody would read its records again, and with no record after
+    them nobody would notice."""
+    fetcher = SimpleNamespace(should_stop=False)
+    fetches = [{EVENTS: records(0, 1)}]
+
+    async def next_records(timeout: float) -> tuple[dict[TP, list[Any]], set[TP]]:
+        if not fetches:
+            fetcher.should_stop = True
+            return {}, set()
+        consumer.stop_flow()
+        return fetches.pop(), set()
+
+    async def no_agent(tp: TP) -> None:
+        return None
+
+    monkeypatch.setattr(consumer, "_wait_next_records", next_records)
+    monkeypatch.setattr(consumer, "_wake", no_agent)
+    draining = asyncio.create_task(consumer._drain_messages(fetcher))
+    await asyncio.sleep(0.01)
+    assert not draining.done()
+    consumer._set_active_tps({EVENTS})
+    consumer.next_offset[EVENTS] = 0
+    consumer.resume_flow()
+    await asyncio.wait_for(draining, 1)
+    assert read(consumer) == [0, 1]
+
+
+async def test_a_consumer_that_stands_behind_what_it_gave_is_sent_back_once(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer._set_active_tps({EVENTS})
+    consumer.next_offset[EVENTS] = 5
+    monkeypatch.setattr(consumer._thread, "position_now", lambda tp: 9)
+    await consumer._look_back()
+    await consumer._look_back()
+    assert consumer.sought == [{EVENTS: 5}]
+
+
+async def test_records_of_a_partition_that_has_gone_are_left(consumer: Consumer) -> None:
+    consumer._set_active_tps({TP("events", 1)})
+    assert not await consumer._take_in({EVENTS: records(0, 1)})
+    assert read(consumer) == []
+
+
 async def test_a_gap_of_the_log_itself_is_passed_after_a_second_look(
     consumer: Consumer, caplog: pytest.LogCaptureFixture
 ) -> None:

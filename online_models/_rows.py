@@ -41,7 +41,17 @@ def _grow(keys: Any, weights: Any, start: Any, room: Any, size: Any, free: Any, 
 
 @njit(cache=True)
 def add_weight(
-    keys: Any, weights: Any, start: Any, room: Any, size: Any, free: Any, tail: Any, row: int, key: int, w: float, cap: int
+    keys: Any,
+    weights: Any,
+    start: Any,
+    room: Any,
+    size: Any,
+    free: Any,
+    tail: Any,
+    row: int,
+    key: int,
+    w: float,
+    cap: int,
 ) -> None:
     """Add ``w`` to entry ``key`` of ``row``; a full row at its cap loses its lightest entry."""
     base, n = start[row], size[row]
@@ -67,7 +77,17 @@ def add_weight(
 
 @njit(cache=True)
 def append_ring(
-    keys: Any, weights: Any, start: Any, room: Any, size: Any, free: Any, tail: Any, head: Any, row: int, key: int, cap: int
+    keys: Any,
+    weights: Any,
+    start: Any,
+    room: Any,
+    size: Any,
+    free: Any,
+    tail: Any,
+    head: Any,
+    row: int,
+    key: int,
+    cap: int,
 ) -> None:
     """Append ``key`` to ``row``; at the cap the oldest entry is overwritten (``head`` counts appends past the cap)."""
     n = size[row]
@@ -107,7 +127,9 @@ class Rows:
 
     def __init__(self, cap: int) -> None:
         if cap < FIRST_ROOM or cap & (cap - 1):
-            raise ValueError(f"expected a power of two of at least {FIRST_ROOM} as the longest row, got {cap}; round it up")
+            raise ValueError(
+                f"expected a power of two of at least {FIRST_ROOM} as the longest row, got {cap}; round it up"
+            )
         self.cap = cap
         self.keys: npt.NDArray[np.int32] = np.zeros(1024, np.int32)
         self.weights: npt.NDArray[np.float32] = np.zeros(1024, np.float32)

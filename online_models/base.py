@@ -86,13 +86,18 @@ class Query:
 class Source(Protocol):
     """A model that names candidates, in one or more lists."""
 
-    lists: tuple[str, ...]
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Names of its lists."""
 
     def learn_one(self, o: Observation) -> None:
         """Learn one observation."""
 
     def candidates(self, q: Query, items: IntArray, scores: FloatArray, counts: IntArray) -> None:
-        """Fill row i of ``items`` and ``scores`` (each [lists, k]) best first, ties by lower row, and ``counts[i]``. No state changes."""
+        """Fill row i of ``items`` and ``scores`` (each [lists, k]), best first, ties by lower row, and ``counts[i]``.
+
+        No state changes.
+        """
 
     def snapshot(self) -> Arrays:
         """All state, as named arrays. Views: copy before the model learns on."""

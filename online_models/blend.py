@@ -31,7 +31,7 @@ def _collapse(weights: Any, active: Any, out: Any) -> None:
 
 
 @njit(cache=True, fastmath=True)
-def _dot(a: Any, b: Any) -> float:
+def _dot(a: Any, b: Any) -> Any:
     s = np.float32(0.0)
     for f in range(b.shape[0]):
         s += a[f] * b[f]
@@ -109,7 +109,9 @@ def _apply(weights: Any, squares: Any, active: Any, g16: Any, steps: Any) -> Non
 class Blend:
     """Weights [contexts, features], Adagrad sums, and counts of updates by context."""
 
-    def __init__(self, contexts: int, features: int, lr: float = 0.02, eps: float = 0.01, prior: FloatArray | None = None) -> None:
+    def __init__(
+        self, contexts: int, features: int, lr: float = 0.02, eps: float = 0.01, prior: FloatArray | None = None
+    ) -> None:
         if lr >= 0.03:
             raise ValueError(f"expected a learning rate below 0.03 (steps are rounded to int16), got {lr}; lower it")
         self.lr, self.eps = lr, eps

@@ -41,7 +41,7 @@ def _candidates(
     pool: Any, total: Any, recent: Any, last: int, fade: float, damp: float, unit: float, blocked: Any, acc: Any, touched: Any,
     items: Any, scores: Any,
 ) -> int:  # fmt: skip
-    keys, weights, start, room, size, free, tail = pool
+    keys, weights, start, _room, size, _free, _tail = pool
     n = 0
     w = 1.0
     for r in range(min(last, recent.shape[0])):

@@ -29,7 +29,9 @@ def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:
 
 
 @njit(cache=True)
-def unite(items: Any, scores: Any, counts: Any, minmax: Any, inv: Any, log_rank: Any, mark: Any, rows: Any, x: Any) -> int:
+def unite(
+    items: Any, scores: Any, counts: Any, minmax: Any, inv: Any, log_rank: Any, mark: Any, rows: Any, x: Any
+) -> int:
     """Merge the lists [S, k] into distinct ``rows`` and their source features; ``mark`` is all zero before and after."""
     n_lists = counts.shape[0]
     n = 0
@@ -117,10 +119,10 @@ def describe(
         for s in range(n_lists):
             listed += x[i, PER_SOURCE * s + 4]
         x[i, c + 2] = listed / np.float32(n_lists)
-        s = np.float32(0.0)
+        dot = np.float32(0.0)
         for j in range(user.shape[0]):
-            s += user[j] * vectors[row, j]
-        x[i, c + 3] = one / (one + np.exp(-s))
+            dot += user[j] * vectors[row, j]
+        x[i, c + 3] = one / (one + np.exp(-dot))
     for i in range(n_own):
         mark[own[i]["item"]] = 0
     for i in range(n):

@@ -54,7 +54,7 @@ def _init(vectors: Any, row: int, seed: Any, scale: float) -> None:
 
 
 @njit(cache=True, fastmath=True)
-def _dot(a: Any, b: Any) -> float:
+def _dot(a: Any, b: Any) -> Any:
     s = np.float32(0.0)
     for j in range(a.shape[0]):
         s += a[j] * b[j]
@@ -91,7 +91,9 @@ def _moment(vectors: Any, user: Any, recent: Any, places: Any, out: Any) -> None
 
 
 @njit(cache=True)
-def _row_step(vectors: Any, squares: Any, row: int, scale: float, along: Any, size: float, lr: float, reg: float, out: Any) -> None:
+def _row_step(
+    vectors: Any, squares: Any, row: int, scale: float, along: Any, size: float, lr: float, reg: float, out: Any
+) -> None:
     """The step of one item row against the gradient ``-scale * along``; ``size`` is the root mean square of ``along``."""
     d = along.shape[0]
     out[d] = _round(abs(scale) * size, G_UNIT)
@@ -301,4 +303,3 @@ class MatrixFactorization:
     @property
     def nbytes(self) -> int:
         return self.vectors.nbytes + self.squares.nbytes + self.last_seen.nbytes + self.ring.nbytes
-

@@ -46,7 +46,9 @@ def _raise(score: Any, top: Any, place: Any, n_top: Any, item: int) -> None:
 
 
 @njit(cache=True)
-def _learn(growth: Any, unit: Any, total: Any, score: Any, top: Any, place: Any, n_top: Any, item: int, weight: float) -> bool:
+def _learn(
+    growth: Any, unit: Any, total: Any, score: Any, top: Any, place: Any, n_top: Any, item: int, weight: float
+) -> bool:
     big = False
     for h in range(growth.shape[0]):
         unit[h] *= growth[h]
@@ -74,7 +76,9 @@ def take(score: Any, top: Any, n_top: int, scale: float, blocked: Any, items: An
 
 
 @njit(cache=True)
-def _candidates(score: Any, top: Any, n_top: Any, unit: Any, blocked: Any, items: Any, scores: Any, counts: Any) -> None:
+def _candidates(
+    score: Any, top: Any, n_top: Any, unit: Any, blocked: Any, items: Any, scores: Any, counts: Any
+) -> None:
     for h in range(unit.shape[0]):
         counts[h] = take(score[h], top[h], n_top[h], 1.0 / unit[h], blocked, items[h], scores[h])
 

@@ -19,7 +19,16 @@ from .base import Arrays, FloatArray, IntArray, Observation, Query, grown
 
 @njit(cache=True)
 def _learn(
-    pool: Any, head: Any, members: Any, length: Any, touched_at: Any, serial: Any, slot: int, item: int, n: int, cap: int
+    pool: Any,
+    head: Any,
+    members: Any,
+    length: Any,
+    touched_at: Any,
+    serial: Any,
+    slot: int,
+    item: int,
+    n: int,
+    cap: int,
 ) -> None:
     keys, weights, start, room, size, free, tail = pool
     width = members.shape[1]
@@ -52,7 +61,7 @@ def _candidates(
     fade: float, age_decay: float, n: int, n_sessions: float, cap: int, blocked: Any, sim: Any, inner: Any, hit_at: Any,
     slots: Any, near: Any, near_sim: Any, acc: Any, touched: Any, items: Any, scores: Any,
 ) -> int:  # fmt: skip
-    keys, weights, start, room, size, free, tail = pool
+    keys, _weights, start, _room, size, _free, _tail = pool
     n_slots = serial.shape[0]
     found = 0
     w = np.float32(1.0)

@@ -110,10 +110,12 @@ class Blend:
     """Weights [contexts, features], Adagrad sums, and counts of updates by context."""
 
     def __init__(
-        self, contexts: int, features: int, lr: float = 0.02, eps: float = 0.01, prior: FloatArray | None = None
+        self, contexts: int, features: int, lr: float = 0.03, eps: float = 0.1, prior: FloatArray | None = None
     ) -> None:
-        if lr >= 0.03:
-            raise ValueError(f"expected a learning rate below 0.03 (steps are rounded to int16), got {lr}; lower it")
+        if lr > 0.031:
+            raise ValueError(
+                f"expected a learning rate of at most 0.031 (steps are rounded to int16), got {lr}; lower it"
+            )
         self.lr, self.eps = lr, eps
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:

@@ -83,8 +83,8 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Adagrad of the blend: learning rate and the start of its sums."""
 
-    lr: float = 0.02
-    eps: float = 0.01
+    lr: float = 0.03
+    eps: float = 0.1
 
 
 DEFAULT_WEIGHTS: dict[str, float] = {

@@ -218,12 +218,12 @@ class Knowledge:
 
 def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
     """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
-    trust = {"again": 1.0, "often": 1.0, "following": 1.5, "near": 1.5, "far": 1.5, "knn": 2.0, "mf": 0.5}
+    trust = {"again": 0.25, "often": 0.25, "following": 0.4, "near": 0.4, "far": 0.4, "knn": 0.5, "mf": 0.25}
     out = np.zeros(len(features), np.float32)
     for i, name in enumerate(features):
         source, _, feature = name.partition(".")
         if feature == "log_rank":
-            out[i] = trust.get(source, 0.5)
+            out[i] = trust.get(source, 0.1)
     return out
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from online_models.base import FloatArray, IntArray
+from online_models.metrics import K
 
 from .contracts.events import Event, Source
 from .prequential import GONE, Moment
@@ -26,6 +29,32 @@ class _Front:
     first: int
     latest: int
     moments: dict[str, Moment]
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    """An open moment as bytes. ``rows``, ``x`` and ``active`` are empty where it teaches no more."""
+
+    user: str
+    number: int
+    n_items: int
+    fresh: list[str]
+    lists: bytes
+    targets: list[int]
+    rows: bytes
+    x: bytes
+    active: bytes
+
+
+class _SavedFront(msgspec.Struct, array_like=True):
+    partition: int
+    timestamp: int
+    first: int
+    latest: int
+    moments: list[_Saved]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_SavedFront]).decode
 
 
 class OpenMoments:
@@ -107,6 +136,36 @@ class OpenMoments:
         """The first offset that may belong to an open moment; None if nothing has been seen of the partition."""
         front = self._fronts.get(partition)
         return None if front is None else max(front.first, front.latest - self._uncommitted)
+
+    def snapshot(self) -> npt.NDArray[np.uint8]:
+        """The open moments as bytes, for a worker that stops in the middle of them."""
+        saved = [
+            _SavedFront(p, f.timestamp, f.first, f.latest, [self._save(user, m) for user, m in f.moments.items()])
+            for p, f in self._fronts.items()
+        ]
+        return np.frombuffer(_encode(saved), np.uint8)
+
+    def restore(self, state: npt.NDArray[np.uint8]) -> None:
+        """Take over a snapshot: events that belong to its moments find them."""
+        self._fronts = {
+            f.partition: _Front(f.timestamp, f.first, f.latest, {m.user: self._load(f.timestamp, m) for m in f.moments})
+            for f in _decode(state.tobytes())
+        }
+
+    def _save(self, user: str, m: Moment) -> _Saved:
+        rows = x = active = b""
+        if m.x is not None and m.rows is not None and m.active is not None:
+            rows, x, active = m.rows.tobytes(), m.x[: m.n_rows].tobytes(), m.active.tobytes()
+        return _Saved(user, m.number, m.n_items, m.fresh, m.lists.tobytes(), m.targets, rows, x, active)
+
+    def _load(self, timestamp: int, s: _Saved) -> Moment:
+        lists = np.frombuffer(s.lists, np.int32).reshape(-1, K).copy()
+        moment = Moment(timestamp, s.number, s.n_items, s.fresh, lists, s.targets)
+        if s.active:
+            moment.rows, moment.active = np.frombuffer(s.rows, np.int32), np.frombuffer(s.active, np.int32)
+            moment.n_rows, moment.x = len(moment.rows), self.buffer()
+            moment.x[: moment.n_rows] = np.frombuffer(s.x, np.float32).reshape(moment.n_rows, -1)
+        return moment
 
     def remap(self, new_index: IntArray) -> None:
         """The item table was compacted. Features cannot be moved: open moments teach no more."""

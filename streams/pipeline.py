@@ -100,7 +100,9 @@ class Pipeline:
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
         moment = self._test(event, source, state, learned)
-        applied = state.partition == source.partition and state.offset >= source.offset
+        # What is in the state was published before: where nobody knows of it, the topics have been made anew.
+        known = learned or held is not None
+        applied = known and state.partition == source.partition and state.offset >= source.offset
         interaction = None
         if learned:
             self.counts["redelivered"] += 1
@@ -283,8 +285,13 @@ class Pipeline:
         all learned, and the place in the topic that goes with the copy would be wrong. The place to note is the one at
         the time of asking.
         """
-        self._wanted = self._captured is None and not any(self._held.values())
+        self._wanted = self._captured is None and not self.holds
         return self._wanted
+
+    @property
+    def holds(self) -> bool:
+        """Whether interactions are held back."""
+        return any(self._held.values())
 
     def captured(self, committed: dict[int, int]) -> Arrays | None:
         """The copy that was asked for, once everything in it is committed; None before.
@@ -302,11 +309,13 @@ class Pipeline:
         return {name: array.copy() for name, array in self.knowledge.snapshot().items()}
 
     def snapshot(self) -> Arrays:
-        """Item-side state as named arrays (views: copy them before going on)."""
-        return self.knowledge.snapshot()
+        """Item-side state and open moments as named arrays (views: copy them before going on)."""
+        return self.knowledge.snapshot() | {"moments": self.moments.snapshot()}
 
     def restore(self, state: Arrays) -> None:
         """Take over a snapshot."""
         self.knowledge.restore(state)
+        if "moments" in state:  # a copy made where moments begin has none
+            self.moments.restore(state["moments"])
         for row, item_id in enumerate(self.knowledge.items.ids):
             self.filters.admit(row, item_id)

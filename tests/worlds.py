@@ -54,13 +54,17 @@ class Killed(Exception):
 
 @dataclass
 class Worker:
-    """One worker on one partition, step by step as the stream does it. ``die_at`` counts the steps until it dies."""
+    """One worker on one partition, step by step as the stream does it.
+
+    ``die_at`` counts the steps until it dies, ``stop_at`` the batches until it is told to stop.
+    """
 
     world: World
     log: list[Event]
     config: PipelineConfig
     rng: random.Random
     die_at: int = -1
+    stop_at: int = -1
     confirm_commits: bool = True
     position: int = 0
 
@@ -84,13 +88,19 @@ class Worker:
         if self.die_at == 0:
             raise Killed
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Work through the log; False if it was stopped before the end."""
         at = self.world.committed
-        while at < len(self.log):
+        while at < len(self.log) and self.stop_at != 0:
             size = self.rng.randint(1, 9)
             self.batch(at, min(at + size, len(self.log)))
             at = min(at + size, len(self.log))
+            self.stop_at -= 1
         self.world.committed = at
+        if not self.pipeline.holds:
+            state = {name: array.copy() for name, array in self.pipeline.snapshot().items()}
+            self.world.snapshot = (state, len(self.world.interactions))
+        return at == len(self.log)
 
     def batch(self, start: int, stop: int) -> None:
         w, p = self.world, self.pipeline

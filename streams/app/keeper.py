@@ -38,7 +38,7 @@ class SnapshotKeeper:
         self._pipeline, self._interactions = pipeline, interactions
         self._folder, self._writer, self._config, self._metrics = folder, writer, config, metrics
         self._positions: dict[int, Position] = {}
-        self._asked = False
+        self._asked, self._asked_at = False, 0
         self._writing: asyncio.Future[None] | None = None
         self._at, self._count = time.monotonic(), 0  # what was read after an older snapshot counts as new
 
@@ -53,14 +53,14 @@ class SnapshotKeeper:
         if not self._asked and self._due():
             # The places are those at the time of asking: what is read until the copy is made is learned twice at most,
             # and the second time is seen.
-            positions = self._interactions.positions
+            positions, learned = self._interactions.positions, self._learned()
             self._asked = self._pipeline.request_capture()
-            self._positions = positions
+            self._positions, self._asked_at = positions, learned
         if self._asked and self._writing is None:
             parts = self._pipeline.captured(dict(committed))
             if parts is not None:
                 self._asked = False
-                self._writing = asyncio.ensure_future(self._write(parts, self._positions))
+                self._writing = asyncio.ensure_future(self._write(parts, self._positions, self._asked_at))
 
     async def finish(self, whole: bool) -> None:
         """Wait for a write under way; if the ``whole`` state is published and committed, write it as the last one."""
@@ -68,7 +68,7 @@ class SnapshotKeeper:
             await self._writing
         if whole and self._interactions.settled and self._learned() > self._count:
             parts = {name: array.copy() for name, array in self._pipeline.snapshot().items()}
-            await self._write(parts, self._interactions.positions)
+            await self._write(parts, self._interactions.positions, self._learned())
 
     def _due(self) -> bool:
         fresh = self._learned() - self._count
@@ -78,8 +78,8 @@ class SnapshotKeeper:
     def _learned(self) -> int:
         return self._pipeline.counts["events"] + self._interactions.learned
 
-    async def _write(self, parts: Arrays, positions: Mapping[int, Position]) -> None:
-        self._at, self._count = time.monotonic(), self._learned()
+    async def _write(self, parts: Arrays, positions: Mapping[int, Position], learned: int) -> None:
+        self._at, self._count = time.monotonic(), learned
         try:
             path = await asyncio.to_thread(snapshots.save, self._folder, parts, positions, self._writer)
         except OSError as error:

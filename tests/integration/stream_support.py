@@ -19,8 +19,10 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from infra.settings import Settings
+from online_models.items import ItemTable
+from streams import snapshots
 from streams.contracts.interactions import Interaction
-from streams.tailing import Tail
+from streams.tailing import Tail, committed_offsets
 
 QUICK = """
 [worker]
@@ -168,6 +170,22 @@ def interactions(settings: Settings) -> list[Interaction]:
     """All interactions that have been published."""
     decode = msgspec.msgpack.Decoder(Interaction).decode
     return [decode(record.value) for record in read(settings, settings.topics.interactions)]
+
+
+def committed(settings: Settings) -> int:
+    """How many events the group has committed, on topics that start at 0."""
+    group = settings.topics.prefix + settings.worker.group
+    return sum(asyncio.run(committed_offsets(settings.brokers, group, settings.topics.events)).values())
+
+
+def item_counts(settings: Settings) -> dict[str, int]:
+    """Item → events counted, as the worker that stopped last in this data folder knew them."""
+    [folder] = (settings.data_dir / "snapshots").iterdir()
+    found = snapshots.load(folder)
+    assert found is not None, f"no snapshot in {folder}"
+    table = ItemTable()
+    table.restore({name.removeprefix("items/"): part for name, part in found[0].items() if name.startswith("items/")})
+    return dict(zip(table.ids, table.count.tolist(), strict=False))
 
 
 def answered(settings: Settings) -> set[str]:

@@ -19,6 +19,14 @@ _BIG = 2.0**60
 
 
 @njit(cache=True)
+def _reach(item: int, history: Any, window: int) -> int:
+    """The highest row that learning will write to."""
+    for p in range(min(window, history.shape[0])):
+        item = max(item, history[p])
+    return item
+
+
+@njit(cache=True)
 def _learn(
     pool: Any, total: Any, item: int, history: Any, ages: Any, window: int, step: float, max_age: int, both: bool, w: float, cap: int
 ) -> None:  # fmt: skip
@@ -50,10 +58,13 @@ def _candidates(
             scale = np.float32(w / (total[row] + damp * unit))
             for i in range(start[row], start[row] + size[row]):
                 key = keys[i]
+                more = np.float32(weights[i] * scale)
+                if more == 0.0:  # decayed to nothing; counted, it would be touched again in every row
+                    continue
                 if acc[key] == 0.0:
                     touched[n] = key
                     n += 1
-                acc[key] += weights[i] * scale
+                acc[key] += more
         w *= fade
     return drain_top(acc, touched, n, blocked, items.shape[0], items, scores)
 
@@ -86,7 +97,8 @@ class CoVisitation:
     def learn_one(self, o: Observation) -> None:
         if o.weight <= 0.0:
             return
-        self._reserve(o.item + 1, 2 * self.window)
+        # an item that was forgotten and came back by another user's weightless event may be in a history unlearned
+        self._reserve(_reach(o.item, o.history, self.window) + 1, 2 * self.window)
         self.unit[0] *= self.growth
         w = o.weight * float(self.unit[0])
         _learn(

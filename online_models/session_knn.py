@@ -106,10 +106,13 @@ def _candidates(
             distance = j - where if j > where else where - j
             if distance == 0 and item == match:
                 continue
+            more = near_sim[i] * inner[min(distance, inner.shape[0] - 1)]
+            if more == 0.0:  # too old to count; counted, it would be touched again by every neighbour
+                continue
             if acc[item] == 0.0:
                 touched[count] = item
                 count += 1
-            acc[item] += near_sim[i] * inner[min(distance, inner.shape[0] - 1)]
+            acc[item] += more
     return drain_top(acc, touched, count, blocked, items.shape[0], items, scores)
 
 
@@ -133,7 +136,7 @@ class SessionKNN:
         self.rows = Rows(m)
         self.head = np.zeros(64, np.int32)
         self.slot_of: dict[int, int] = {}
-        self._allocate(1024)
+        self._allocate(min(1024, capacity))
         self.clock = np.zeros(2, np.int64)  # events learned, units begun
 
     def _allocate(self, slots: int) -> None:

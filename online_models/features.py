@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from ._kernels import fast_log
+from .repeats import due
 
 PER_SOURCE = 5
 ITEM = ("events_since", "seconds_since", "inv_events_since", "inv_events_since_20", "count", "age", "rare")
@@ -110,10 +111,8 @@ def describe(
             x[i, c + 6] = one if o["seq"] >= session_seq else np.float32(0.0)
             x[i, c + 7] = one if o["count"] == 1 else np.float32(0.0)
             x[i, c + 8] = one if distinct == 0 else np.float32(0.0)
-            usual = np.float32(0.0)
-            if o["count"] >= 2 and o["last"] > o["first"]:
-                usual = np.float32((now - o["last"]) * (o["count"] - 1)) / np.float32(o["last"] - o["first"])
-            x[i, c + 9] = min(usual, np.float32(2.0)) * np.float32(0.5)
+            waited = np.float32(due(o["first"], o["last"], o["count"], now))
+            x[i, c + 9] = min(waited, np.float32(2.0)) * np.float32(0.5)
         c += 10
         listed = np.float32(0.0)
         for s in range(n_lists):

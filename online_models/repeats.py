@@ -1,4 +1,4 @@
-"""The user's own items again: by recency, and by how often and how regularly they came back ("buy again")."""
+"""The user's own items again: by recency, and by how often they came back ("buy again")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from .base import Arrays, FloatArray, IntArray, Observation, Query
 
 @njit(cache=True)
 def due(first: int, last: int, count: int, now: int) -> float:
-    """How far the usual interval has run: 1 when the next event is due, 0 for an item that came once or just now."""
+    """How far the usual interval has run: 1 when the next event is due, 0 for an item that came once or just now.
+
+    Never below 0, also for a request that is older than the user's last event. A feature of the blend (`features`).
+    """
     if count < 2 or last <= first:
         return 0.0
     usual = (last - first) / (count - 1)
@@ -21,7 +24,7 @@ def due(first: int, last: int, count: int, now: int) -> float:
 
 
 @njit(cache=True)
-def _candidates(own: Any, now: int, blocked: Any, items: Any, scores: Any, counts: Any) -> None:
+def _candidates(own: Any, blocked: Any, items: Any, scores: Any, counts: Any) -> None:
     k = items.shape[1]
     n = 0
     for back in range(own.shape[0]):
@@ -52,7 +55,7 @@ class Repeats:
         """The history is the user's; nothing to learn on the item side."""
 
     def candidates(self, q: Query, items: IntArray, scores: FloatArray, counts: IntArray) -> None:
-        _candidates(q.own, q.timestamp, q.blocked, items, scores, counts)
+        _candidates(q.own, q.blocked, items, scores, counts)
 
     def snapshot(self) -> Arrays:
         return {}

@@ -4,7 +4,8 @@
     ├── InputError(ValueError)      a file, record or argument of the user's is wrong
     ├── SettingsError(ValueError)   an unknown or ill-typed setting
     ├── SnapshotError(ValueError)   a snapshot that this code or configuration cannot load
-    └── ServiceError(RuntimeError)  a broker, a Redis or a program that is needed is not there
+    ├── ServiceError(RuntimeError)  a broker, a Redis or a program that is needed is not there
+    └── ContractError(AssertionError)  a model breaks what all models keep (`checks`)
 
 Every message says what was expected, what was found and what to do about it, in one line.
 """
@@ -34,3 +35,7 @@ class SnapshotError(HeadraceError, ValueError):
 
 class ServiceError(HeadraceError, RuntimeError):
     """Something that has to run beside us does not."""
+
+
+class ContractError(HeadraceError, AssertionError):
+    """A model does not keep what every model has to keep."""

@@ -18,9 +18,9 @@ class Ratings:
 
     lists = ("rated",)
 
-    def __init__(self, seed: int = 0, scan: int = 4_096) -> None:
+    def __init__(self, seed: int = 0, scan: int = 4_096, max_users: int = 100_000) -> None:
         self.scan = scan
-        self.model = RiverBiasedMF(seed=seed)
+        self.model = RiverBiasedMF(seed=seed, max_users=max_users)
         self.last_rated = np.full(64, -1, np.int64)
         self.active: IntArray = np.zeros(0, np.int32)
         self.n = np.zeros(1, np.int64)

@@ -25,15 +25,12 @@ from infra.importers.formats.completejourney import product_catalogue
 from infra.settings import Settings
 from online_models.errors import ServiceError
 from streams import recorded_log
-from streams.config import PipelineConfig
 from streams.contracts.catalogue import Item
-from streams.contracts.events import Event, Source
+from streams.contracts.events import Event
 from streams.contracts.recommendations import Recommendation
-from streams.pipeline import Pipeline
 
 PARTITIONS = 4
 WORKERS = 2
-WARM_UP_EVENTS = 300
 
 
 class _Latency(msgspec.Struct):
@@ -67,16 +64,6 @@ def fetch_shop(folder: Path, events: int) -> Shop:
             count += 1
     whole.unlink()
     return Shop(log, count, {item.item_id: item for item in product_catalogue() if item.item_id in wanted})
-
-
-def warm_up(shop: Shop) -> None:
-    """Compile the numeric kernels once, in the cache that the workers will find them in."""
-    pipeline = Pipeline(PipelineConfig())
-    for n, raw in enumerate(itertools.islice(recorded_log.read(str(shop.log)), WARM_UP_EVENTS)):
-        event = _decode_event(raw)
-        pipeline.on_event(event, Source(0, n))
-        rating = msgspec.structs.replace(event, event_id=f"rating-{n}", event_type="rating", value=5.0)
-        pipeline.on_event(rating, Source(1, n))
 
 
 @contextmanager

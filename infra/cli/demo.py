@@ -22,6 +22,7 @@ from infra.local import Service
 from infra.settings import Settings, with_settings
 from online_models.errors import ServiceError
 from streams.reasons import title_of
+from streams.warm_up import warm_up
 
 STALLED_S = 60
 NAMES = {"blend": "fresh (blend of all)", "served": "served (as published)"}
@@ -54,7 +55,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
 
         shop = demo.fetch_shop(folder, events)
         say(f"The Complete Journey: {shop.events:,} purchases of {len(shop.catalogue):,} products")
-        demo.warm_up(shop)
+        warm_up(settings.pipeline)
         say("numeric kernels compiled (kept for the next time)")
         settings = stack.enter_context(demo.services(stack, settings, folder, own_broker, own_redis))
         topics.create(settings, demo.PARTITIONS)

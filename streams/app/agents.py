@@ -33,6 +33,7 @@ from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
 from streams.stores import RedisStore
 from streams.tailing import Tail, committed_offsets
+from streams.warm_up import warm_up
 from streams.web import WebServer
 
 from .config import WorkerConfig
@@ -192,6 +193,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         self.phase = "restoring"
         await self.store.check(REDIS_PATIENCE_S)
         self._pipeline = pipeline = self._make_pipeline(self.topic_names.events)
+        await asyncio.to_thread(warm_up, pipeline.config)
         names, brokers = self.topic_names, self.options.brokers
         committed = await committed_offsets(brokers, self.conf.id, names.events)
         self._rim = rim = Rim(pipeline, self.store, self._publisher, names, self.metrics, self._config.session_ttl_s)

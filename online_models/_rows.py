@@ -161,10 +161,10 @@ class Rows:
 
     def remap(self, new_index: npt.NDArray[np.int32], map_keys: bool = True) -> None:
         """Keep the rows with ``new_index[row] >= 0`` under their new number, dropping entries whose key is gone."""
+        # rows grow one after the other now, and may leave a block of each size behind that had been used again before
+        self.reserve(len(new_index), 2)
         old = (self.keys, self.weights, self.start, self.size)
-        rows = len(new_index)
-        self.reserve(rows, 0)
-        self.keys, self.weights = np.zeros_like(old[0]), np.zeros_like(old[1])
+        self.keys, self.weights = np.zeros_like(self.keys), np.zeros_like(self.weights)
         self.start, self.room, self.size = np.zeros_like(self.start), np.zeros_like(self.room), np.zeros_like(self.size)
         self.free, self.tail = np.full(CLASSES, -1, np.int64), np.zeros(1, np.int64)
         self._bind()

@@ -112,10 +112,9 @@ class ItemTable:
             at += length + 1
         self.index = {item: row for row, item in enumerate(self.ids)}
         self.events = int(state["events"][0])
-        n = max(len(self.ids), 64)
-        self.blocked = np.zeros(n, np.uint8)
         for field in self._FIELDS:
-            setattr(self, field, grown(state[field].copy(), n))
+            setattr(self, field, grown(state[field].copy(), 64))
+        self.blocked = np.zeros(len(self.count), np.uint8)  # `add` grows all of them when the counts are full
 
     @property
     def nbytes(self) -> int:

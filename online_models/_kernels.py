@@ -34,7 +34,7 @@ def _bits_float(typingctx: Any, x: Any) -> Any:
 
 @njit(cache=True, inline="always")
 def fast_log(x: float) -> float:
-    """Natural logarithm of a positive float32, absolute error below 2e-4 (exponent plus a quartic of the mantissa)."""
+    """Natural logarithm of a positive normal float32, absolute error below 2e-4 (exponent plus a quartic of the mantissa)."""
     bits = _float_bits(np.float32(x))
     exponent = np.float32((bits >> 23) - 127)
     m = _bits_float(np.int32((bits & 0x7FFFFF) | 0x3F800000))

@@ -2,8 +2,7 @@
 
 A user at one moment is the user's own vector plus the vectors of the items that the user was on last, faded by place:
 factored item similarity (Kabbur et al., "FISM", KDD 2013) beside plain factors, so that a new user has a vector from the first
-click on. The loss is softmax over the item that came and a few items drawn from the latest events (negatives by recency:
-Vinagre et al., SAC 2015). Each item row has an Adagrad sum of its own (Duchi et al., JMLR 2011).
+click on. So it is under the loss ``softmax``; under the classical ones (`losses`) a user is the own vector alone.
 
 The user's vector belongs to the user. A step is *proposed* from it by the worker that owns the user, and *applied* by every worker.
 Steps are whole multiples of 2**-16, and so are factors: additions are exact and commute to the bit.
@@ -18,27 +17,12 @@ import numpy.typing as npt
 from numba import njit
 
 from ._kernels import insert_top
+from ._queue import Queue
 from .base import Arrays, FloatArray, IntArray, Observation, Query, remapped
-
-W_UNIT, G_UNIT = 2.0**-16, 2.0**-12
-GRID = np.float32(W_UNIT)
-SUPPORT = 0.05
-"""Sum of squared gradients at which a row's rate has fallen to 0.7 of the first."""
-_LITTLE = np.float32(1e-3)
-"""A negative whose probability is below this is not worth a step."""
-_LIMIT = 127.0
-"""Factors stay within ±127, where multiples of the grid are exact in float32."""
+from .errors import SettingsError
+from .losses import G_UNIT, GRID, LIMIT, LOSSES, Loss, dot, isgd, mix, moment_of, places_of, softmax
 
 Steps = npt.NDArray[np.int16]
-
-
-@njit(cache=True)
-def _mix(x: Any) -> Any:
-    """splitmix64: the next well-mixed 64-bit number."""
-    x = (x + np.uint64(0x9E3779B97F4A7C15)) & np.uint64(0xFFFFFFFFFFFFFFFF)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @njit(cache=True)
@@ -46,118 +30,11 @@ def _init(vectors: Any, row: int, seed: Any, scale: float) -> None:
     """A start that depends on the item's id alone: sums of four uniforms, near enough to a normal, on the grid."""
     state = np.uint64(seed)
     for j in range(vectors.shape[1]):
-        state = _mix(state)
+        state = mix(state)
         total = 0.0
         for part in range(4):
             total += ((state >> np.uint64(16 * part)) & np.uint64(0xFFFF)) / 65536.0 - 0.5
         vectors[row, j] = np.float32(np.rint(total * 1.732 * scale * 65536.0)) * GRID
-
-
-@njit(cache=True, fastmath=True)
-def _dot(a: Any, b: Any) -> Any:
-    s = np.float32(0.0)
-    for j in range(a.shape[0]):
-        s += a[j] * b[j]
-    return s
-
-
-@njit(cache=True)
-def _round(x: float, unit: float) -> int:
-    v = np.rint(x / unit)
-    return int(min(max(v, -32767.0), 32767.0))
-
-
-@njit(cache=True)
-def _places(n: int, fade: float, out: Any) -> None:
-    """Weights of the last ``n`` items, latest first: fade**r over the root of their sum."""
-    total = 0.0
-    w = 1.0
-    for r in range(n):
-        out[r] = w
-        total += w
-        w *= fade
-    for r in range(n):
-        out[r] /= np.sqrt(total)
-
-
-@njit(cache=True)
-def _moment(vectors: Any, user: Any, recent: Any, places: Any, out: Any) -> None:
-    """The user as of now: own vector plus the latest items'."""
-    for j in range(out.shape[0]):
-        out[j] = user[j]
-    for r in range(places.shape[0]):
-        for j in range(out.shape[0]):
-            out[j] += places[r] * vectors[recent[r], j]
-
-
-@njit(cache=True)
-def _row_step(
-    vectors: Any, squares: Any, row: int, scale: float, along: Any, size: float, lr: float, reg: float, out: Any
-) -> None:
-    """The step of one item row against the gradient ``-scale * along``; ``size`` is the root mean square of ``along``."""
-    d = along.shape[0]
-    out[d] = _round(abs(scale) * size, G_UNIT)
-    g = out[d] * G_UNIT
-    rate = lr / np.sqrt(1.0 + (squares[row] + g * g) / SUPPORT)
-    for j in range(d):
-        out[j] = _round(rate * (scale * along[j] - reg * vectors[row, j]), W_UNIT)
-
-
-@njit(cache=True)
-def _rms(a: Any) -> float:
-    s = 0.0
-    for j in range(a.shape[0]):
-        s += a[j] * a[j]
-    return np.sqrt(s / a.shape[0])
-
-
-@njit(cache=True)
-def _propose(
-    vectors: Any, squares: Any, user: Any, recent: Any, fade: float, item: int, ring: Any, n_ring: int, draws: int, seed: Any, lr: float,
-    user_lr: float, reg: float, rows: Any, steps: Any, user_step: Any,
-) -> int:  # fmt: skip
-    d = vectors.shape[1]
-    now, g = np.empty(d, np.float32), np.empty(d, np.float32)
-    places = np.empty(recent.shape[0], np.float32)
-    _places(recent.shape[0], fade, places)
-    _moment(vectors, user, recent, places, now)
-    rows[0] = item
-    p = np.empty(draws + 1, np.float32)
-    p[0] = best = _dot(now, vectors[item])
-    n = 1
-    state = np.uint64(seed)
-    for _ in range(draws):
-        state = _mix(state)
-        other = ring[np.int64(state % np.uint64(n_ring))]
-        if other != item:
-            rows[n] = other
-            p[n] = _dot(now, vectors[other])
-            best = max(best, p[n])
-            n += 1
-    total = np.float32(0.0)
-    for i in range(n):
-        p[i] = np.exp(p[i] - best)
-        total += p[i]
-    size = _rms(now)
-    g[:] = 0.0
-    kept = 0
-    for i in range(n):
-        slope = (np.float32(1.0) if i == 0 else np.float32(0.0)) - p[i] / total
-        row = rows[i]
-        for j in range(d):
-            g[j] += slope * vectors[row, j]
-        if i == 0 or slope < -_LITTLE:
-            rows[kept] = row
-            _row_step(vectors, squares, row, slope, now, size, lr, reg if i == 0 else 0.0, steps[kept])
-            kept += 1
-    size = _rms(g)
-    for r in range(recent.shape[0]):
-        rows[kept] = recent[r]
-        _row_step(vectors, squares, recent[r], places[r], g, size, lr, reg * places[r], steps[kept])
-        kept += 1
-    for j in range(d):
-        user_step[j] = _round(user_lr * (g[j] - reg * user[j]), W_UNIT)
-    return kept
 
 
 @njit(cache=True)
@@ -167,7 +44,7 @@ def _apply(vectors: Any, squares: Any, rows: Any, steps: Any) -> None:
         row = rows[i]
         for j in range(d):
             v = vectors[row, j] + np.float32(steps[i, j]) * GRID
-            vectors[row, j] = min(max(v, -_LIMIT), _LIMIT)
+            vectors[row, j] = min(max(v, -LIMIT), LIMIT)
         g = steps[i, d] * G_UNIT
         squares[row] += g * g
 
@@ -180,13 +57,16 @@ def add_step(vector: Any, step: Any) -> None:
 
 
 @njit(cache=True)
-def _scan(vectors: Any, user: Any, active: Any, blocked: Any, items: Any, scores: Any) -> int:
+def _scan(vectors: Any, user: Any, active: Any, blocked: Any, near_one: bool, items: Any, scores: Any) -> int:
+    """The best of ``active`` by p·q, or by how near it is to 1: beyond it, a squared error ranks lower again."""
     n = 0
     k = items.shape[0]
     for a in range(active.shape[0]):
         row = active[a]
         if blocked[row] == 0:
-            s = _dot(user, vectors[row])
+            s = dot(user, vectors[row])
+            if near_one:
+                s = -abs(np.float32(1.0) - s)
             if n < k or s >= scores[k - 1]:
                 n = insert_top(items, scores, n, k, row, s)
     return n
@@ -195,15 +75,23 @@ def _scan(vectors: Any, user: Any, active: Any, blocked: Any, items: Any, scores
 class MatrixFactorization:
     """Factors of ``dims`` numbers; the ``last`` items of the user are part of the user's vector, each ``fade`` times the one after.
 
-    ``negatives`` items out of the latest ``window`` events stand against each positive. Candidates come from the ``scan``
-    items seen last, so the cost of a request does not grow with the catalogue. ``lr`` is the first rate of an item row,
-    ``user_lr`` the rate of users' own vectors, ``reg`` the decay of what is stepped.
+    ``negatives`` items stand against each positive: under ``softmax`` drawn from the latest ``window`` events, under
+    ``isgd-negatives`` those seen longest ago. Candidates come from the ``scan`` items seen last, so the cost of a request does
+    not grow with the catalogue. ``lr`` is the rate of item rows (under ``softmax`` the first one), ``user_lr`` the rate of
+    users' own vectors, ``reg`` the decay of what is stepped. ``last``, ``fade`` and ``window`` are of ``softmax`` alone.
     """
 
     def __init__(
         self, name: str = "mf", dims: int = 64, lr: float = 0.3, user_lr: float = 0.1, reg: float = 0.01, last: int = 5, fade: float = 0.6,
         negatives: int = 8, window: int = 10_000, scan: int = 4_096, init: float = 0.1, seed: int = 0,
+        loss: Loss = "softmax",
     ) -> None:  # fmt: skip
+        if loss not in LOSSES:
+            raise SettingsError(f"one of {', '.join(LOSSES)} as the loss", repr(loss), "correct it")
+        self.loss = loss
+        self.queue = Queue(negatives) if loss == "isgd-negatives" else None
+        if loss != "softmax":
+            last = 0
         self.lists = (name,)
         self.dims, self.lr, self.user_lr, self.reg, self.last, self.fade = dims, lr, user_lr, reg, last, fade
         self.negatives, self.scan, self.init, self.seed = negatives, scan, init, seed
@@ -236,14 +124,20 @@ class MatrixFactorization:
         """The step that this positive asks for: rows [n], their steps [n, dims + 1], the user's step [dims]; int16, unit 2**-16.
 
         The last column of a row's step is the size of its gradient, unit 2**-12. ``recent`` are the user's items before
-        it, latest first. Changes nothing. The draw of negatives is a function of the seed and ``event`` (a 64-bit hash).
+        it, latest first. Changes nothing. Negatives are a function of what was learned, the seed and ``event`` (a 64-bit hash).
         """
-        n_ring = min(int(self.clock[0]), len(self.ring))
-        n = _propose(
-            self.vectors, self.squares, vector, recent[: self.last], self.fade, item, self.ring, n_ring,
-            self.negatives if n_ring else 0, np.uint64(event ^ self.seed), self.lr, self.user_lr, self.reg,
-            self._rows, self._steps, self._user,
-        )  # fmt: skip
+        if self.loss == "softmax":
+            n_ring = min(int(self.clock[0]), len(self.ring))
+            n = softmax(
+                self.vectors, self.squares, vector, recent[: self.last], self.fade, item, self.ring, n_ring,
+                self.negatives if n_ring else 0, np.uint64(event ^ self.seed), self.lr, self.user_lr, self.reg,
+                self._rows, self._steps, self._user,
+            )  # fmt: skip
+        else:
+            others = self.queue.front(item) if self.queue is not None else self._rows[:0]
+            n = isgd(
+                self.vectors, vector, item, others, self.lr, self.user_lr, self.reg, self._rows, self._steps, self._user
+            )
         return self._rows[:n].copy(), self._steps[:n].copy(), self._user.copy()
 
     def apply(self, rows: IntArray, steps: Steps) -> None:
@@ -254,8 +148,8 @@ class MatrixFactorization:
         """The user as of now [dims], from the user's own vector and latest items; overwritten by the next call."""
         recent = recent[: self.last]
         places = np.empty(len(recent), np.float32)
-        _places(len(recent), self.fade, places)
-        _moment(self.vectors, vector, recent, places, self._now)
+        places_of(len(recent), self.fade, places)
+        moment_of(self.vectors, vector, recent, places, self._now)
         return self._now
 
     def learn_one(self, o: Observation) -> None:
@@ -266,6 +160,8 @@ class MatrixFactorization:
         self.ring[n % len(self.ring)] = o.item
         self.last_seen[o.item] = n
         self.clock[0] = n + 1
+        if self.queue is not None:
+            self.queue.touch(o.item)
         if (n & 511) == 511 and int(self.clock[1]) > self.scan:
             seen = self.last_seen[: int(self.clock[1])]
             self.active = np.sort(np.argpartition(seen, len(seen) - self.scan)[-self.scan :]).astype(np.int32)
@@ -275,16 +171,19 @@ class MatrixFactorization:
             counts[0] = 0
             return
         user = self.moment(q.vector, q.recent)
-        counts[0] = _scan(self.vectors, user, self.active, q.blocked, items[0], scores[0])
+        counts[0] = _scan(self.vectors, user, self.active, q.blocked, self.loss != "softmax", items[0], scores[0])
 
     _FIELDS = ("vectors", "squares", "last_seen", "ring", "clock", "active")
 
     def snapshot(self) -> Arrays:
-        return {f: getattr(self, f) for f in self._FIELDS}
+        own = self.queue.snapshot() if self.queue is not None else {}
+        return {f: getattr(self, f) for f in self._FIELDS} | own
 
     def restore(self, state: Arrays) -> None:
         for field in self._FIELDS:
             setattr(self, field, state[field].copy())
+        if self.queue is not None:
+            self.queue.restore(state)
 
     def remap(self, new_index: IntArray) -> None:
         known = int(self.clock[1])
@@ -298,8 +197,11 @@ class MatrixFactorization:
         self.ring = np.where(moved >= 0, moved, moved.max(initial=0)).astype(np.int32)
         active = new_index[self.active]
         self.active = np.sort(active[active >= 0]).astype(np.int32)
+        if self.queue is not None:
+            self.queue.remap(new_index)
         self.clock[1] = int(new_index.max(initial=-1)) + 1
 
     @property
     def nbytes(self) -> int:
-        return self.vectors.nbytes + self.squares.nbytes + self.last_seen.nbytes + self.ring.nbytes
+        queue = self.queue.nbytes if self.queue is not None else 0
+        return self.vectors.nbytes + self.squares.nbytes + self.last_seen.nbytes + self.ring.nbytes + queue

@@ -53,6 +53,7 @@ class KnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FactorsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.matrix_factorization.MatrixFactorization`."""
 
+    loss: Literal["softmax", "isgd", "isgd-negatives"] = "softmax"
     dims: int = 64
     lr: float = 0.3
     user_lr: float = 0.1

@@ -62,6 +62,7 @@ class Knowledge:
         self.factors = MatrixFactorization(
             dims=s.factors.dims, lr=s.factors.lr, user_lr=s.factors.user_lr, reg=s.factors.reg, last=s.factors.last, fade=s.factors.fade,
             negatives=s.factors.negatives, window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
+            loss=s.factors.loss,
         )  # fmt: skip
         k = s.knn
         self.sources: tuple[Source, ...] = (

@@ -30,7 +30,12 @@ BUILD: dict[str, dict[str, dict[str, Any]]] = {
         "user": {"unit": "user", "m": 64, "k": 20, "width": 8, "capacity": 128},
         "session": {"unit": "session", "m": 16, "k": 5, "width": 32, "capacity": 128},
     },
-    "MatrixFactorization": {"": {"dims": 8, "window": 100, "scan": 1000}, "scan": {"dims": 8, "window": 100, "scan": 20}},
+    "MatrixFactorization": {
+        "": {"dims": 8, "window": 100, "scan": 1000},
+        "scan": {"dims": 8, "window": 100, "scan": 20},
+        "isgd": {"dims": 8, "loss": "isgd"},
+        "isgd-negatives": {"dims": 8, "loss": "isgd-negatives", "scan": 20},
+    },
     "Ratings": {"": {"max_users": 64}},
 }  # fmt: skip
 """Class → name of a variant → arguments."""

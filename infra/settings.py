@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import click
@@ -188,13 +188,18 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _refuse_unknown(table: object, kind: object, where: str) -> None:
-    """Raise when a table of the file, or one inside it, has a key that its section does not know."""
+    """Raise when a table of the file, or one inside it, has a key that its section does not know, or a word that is none of its choices."""
     if not (isinstance(table, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in table.items():
         if key not in fields:
             raise SettingsError(f"one of {', '.join(fields)}", f"{key!r} in {where}", _nearest(key, fields))
+        words = get_args(fields[key]) if get_origin(fields[key]) is Literal else ()
+        if words and value not in words:
+            raise SettingsError(
+                f"one of {', '.join(words)}", f"{value!r} for {key!r} in {where}", _nearest(str(value), words)
+            )
         _refuse_unknown(value, fields[key], f"{where}, table {key!r}")
 
 

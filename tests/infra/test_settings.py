@@ -58,11 +58,13 @@ def test_a_relative_folder_in_the_file_counts_from_the_file(tmp_path: Path) -> N
         ('brokr = "a:1"', "'brokr' in", "did you mean 'broker'?"),
         ("[pipeline]\nsede = 1", "'sede' in", "did you mean 'seed'?"),
         ("[pipeline.sources.knn]\nfad = 1.0", "table 'sources', table 'knn'", "did you mean 'fade'?"),
+        ("[pipeline.sources.factors]\nloss = 'isdg'", "'isdg' for 'loss' in", "did you mean 'isgd'?"),
+        ("[pipeline.filters]\nconsumed = 3", "3 for 'consumed' in", "remove it"),
         ("[zzz]\nqqq = 1", "'zzz' in", "remove it"),
         ("[worker]\nzzzzzz = 1", "table 'worker'", "remove it"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, text: str, expected: str, remedy: str) -> None:
+def test_an_unknown_key_or_word_is_refused_with_the_nearest_one(tmp_path: Path, text: str, expected: str, remedy: str) -> None:
     with pytest.raises(SettingsError, match="expected one of") as caught:
         load(config=write(tmp_path, text), environ={})
     assert expected in str(caught.value)

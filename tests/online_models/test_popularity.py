@@ -43,6 +43,18 @@ def test_a_list_of_the_best_is_exact_through_overflow_and_underflow() -> None:
     assert model.unit[0] < 1e201
 
 
+def test_counts_that_never_decay_tie_by_lower_row_to_the_end_of_the_list() -> None:
+    rng, model, count = random.Random(2), Popularity([1e18]), dict.fromkeys(range(400), 0)
+    for step in range(4_000):
+        item = rng.randrange(400)
+        count[item] += 1
+        model.learn_one(seen(item))
+        if step % 100 == 99:
+            assert model.ranked(0).tolist() == ranked(count, TOP)
+            places = {item: place for place, item in enumerate(model.ranked(0).tolist())}
+            assert model.place[0, :400].tolist() == [places.get(item, -1) for item in range(400)]
+
+
 def test_what_underflows_together_ties_by_row() -> None:
     model = Popularity([1.0])
     for item in (9, 5, 7):

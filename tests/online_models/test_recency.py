@@ -28,6 +28,10 @@ def test_latest_and_newest_are_those_of_a_plain_list() -> None:
             right = [(row, i) for row, i in back if row not in blocked][:25]
             assert found[1] == [(row, np.float32(1 / (1 + i))) for row, i in right]
     assert len(latest) == KEEP == int(model.n[0])
+    for found, right in zip(
+        listed(model, asked(n_items=n_items), k=n_items), (latest, range(known - 1, -1, -1)), strict=True
+    ):
+        assert rows(found) == [*right][:KEEP]
 
 
 def test_news_is_first_by_one_event_and_old_stories_are_not() -> None:

@@ -48,6 +48,7 @@ def check_blocks(pool: Rows) -> None:
     for cls, block in enumerate(pool.free.tolist()):
         while block >= 0:
             owners[block : block + (FIRST_ROOM << cls)] += 1
+            assert owners[block] == 1  # or the list of free blocks runs in a circle
             block = int(pool.keys[block])
     assert (owners == 1).all()
 

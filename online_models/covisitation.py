@@ -69,6 +69,29 @@ def _candidates(
     return drain_top(acc, touched, n, blocked, items.shape[0], items, scores)
 
 
+@njit(cache=True)
+def _links(
+    pool: Any, total: Any, recent: Any, last: int, fade: float, damp: float, unit: float, items: Any, mark: Any, most: Any, out: Any
+) -> None:  # fmt: skip
+    keys, weights, start, _room, size, _free, _tail = pool
+    for i in range(items.shape[0]):
+        mark[items[i]] = i + 1
+        out[i], most[i] = -1, 0.0
+    w = 1.0
+    for r in range(min(last, recent.shape[0])):
+        row = recent[r]
+        if row < size.shape[0] and size[row] > 0:
+            scale = np.float32(w / (total[row] + damp * unit))
+            for i in range(start[row], start[row] + size[row]):
+                at = mark[keys[i]] - 1
+                if at >= 0 and weights[i] * scale > most[at]:
+                    most[at] = weights[i] * scale
+                    out[at] = row
+        w *= fade
+    for i in range(items.shape[0]):
+        mark[items[i]] = 0
+
+
 class CoVisitation:
     """Decayed co-visitation.
 
@@ -115,6 +138,18 @@ class CoVisitation:
             self.rows.pool, self.total, q.recent, self.last, self.fade, self.damp, float(self.unit[0]), q.blocked,
             q.scratch.acc, q.scratch.touched, items[0], scores[0],
         )  # fmt: skip
+
+    def links(self, recent: IntArray, items: IntArray, mark: IntArray) -> IntArray:
+        """For each of the distinct ``items``, which of the ``last`` latest adds most to its score, -1 where none does.
+
+        Of two that add the same it is the later one. ``mark`` is work space over all rows, all zero before and after.
+        """
+        out = np.empty(len(items), np.int32)
+        _links(
+            self.rows.pool, self.total, recent, self.last, self.fade, self.damp, float(self.unit[0]), items, mark,
+            np.empty(len(items), np.float32), out,
+        )  # fmt: skip
+        return out
 
     def snapshot(self) -> Arrays:
         return {**self.rows.snapshot("rows"), "total": self.total, "unit": self.unit}

@@ -45,8 +45,10 @@ def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> l
     return out.tolist()
 
 
-def in_words(source: str, last_title: str, count: int, first_ms: int, last_ms: int) -> str:
-    """The reason for one item. ``count``, ``first_ms``, ``last_ms`` are of the user's own events on it (0 if none).
+def in_words(source: str, title: str, count: int, first_ms: int, last_ms: int) -> str:
+    """The reason for one item. ``title`` is that of the user's item which it goes with (empty if there is none).
+
+    ``count``, ``first_ms``, ``last_ms`` are of the user's own events on it (0 if none).
 
     >>> in_words("often", "Milk", 4, 0, 27 * 86_400_000)
     'bought again every ~9 days'
@@ -60,7 +62,7 @@ def in_words(source: str, last_title: str, count: int, first_ms: int, last_ms: i
         return f"{count} times in your history" if count > 1 else "from your history"
     if source in ("following", "near", "far"):
         verb = "next after" if source == "following" else "seen with"
-        return f"{verb} {last_title}" if last_title else "seen together"
+        return f"{verb} {title}" if title else "seen together"
     if source.startswith("popular-"):
         return "popular now" if float(source[8:]) <= 1_000 else "popular"
     return _PLAIN.get(source, source)

@@ -19,7 +19,7 @@ from .user_state import UserState
 class Ranked:
     """A ranked list: item ``rows`` and ``scores``, best first, and where they stand in the feature matrix (``at``; -1: filled up).
 
-    ``weights`` are the blend's for this request; ``active`` the contexts they came from.
+    ``weights`` are the blend's for this request; ``active`` the contexts they came from; ``recent`` the user's latest items.
     """
 
     rows: IntArray
@@ -27,6 +27,7 @@ class Ranked:
     at: IntArray
     active: IntArray
     weights: FloatArray
+    recent: IntArray
     generic: str | None
 
 
@@ -85,7 +86,7 @@ class Scorer:
         generic = None
         if state.n == 0:
             generic = "nothing is known of the user yet"
-        return Ranked(rows[:found], scores[:found], at[:found], active, weights, generic)
+        return Ranked(rows[:found], scores[:found], at[:found], active, weights, q.recent, generic)
 
     def _fill(self, have: IntArray, k: int) -> list[int]:
         """More items where the sources have too few: any that may be listed, those with most events first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from online_models.base import FloatArray
+from online_models.covisitation import CoVisitation
 from online_models.items import hash_id
 
 from .contracts.catalogue import Item
@@ -37,6 +38,12 @@ class Server:
         self.catalogue: dict[str, Item] = {}
         self._x = scorer.candidates.buffer()
         self._often = knowledge.lists.index("often")
+        self._linking = {
+            knowledge.lists.index(s.lists[0]): s
+            for s in knowledge.sources
+            if isinstance(s, CoVisitation) and s.last > 1
+        }
+        """Lists in which an item may go with another item than the user's last one."""
 
     def answer(self, event: Event, source: Source, state: UserState) -> Recommendation:
         """The user's list now that the event has been learned."""
@@ -62,19 +69,27 @@ class Server:
 
     def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists
-        title = title_of(state.last_item, self.catalogue) if state.last_item else ""
+        recent = ranked.recent
+        title = title_of(ids[recent[0]], self.catalogue) if len(recent) else ""
         loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
         own = {int(o["item"]): o for o in state.own[: state.n]} if self._often in loud else {}
         plain = {source: in_words(lists[source], title, 0, 0, 0) for source in set(loud)}
+        mark = self._knowledge.scratch.mark
+        links = {s: m.links(recent, ranked.rows, mark).tolist() for s, m in self._linking.items() if s in plain}
+        linked: dict[tuple[int, int], str] = {}
         out = []
         rows, at = ranked.rows.tolist(), ranked.at.tolist()
         scores = ranked.scores.astype(np.float64).round(6).tolist()
-        for row, score, place, source in zip(rows, scores, at, loud, strict=True):
+        for n, (row, score, place, source) in enumerate(zip(rows, scores, at, loud, strict=True)):
             name, reason = lists[source], plain[source]
             if place < 0:
                 name = reason = FILL
             elif source == self._often and row in own:
                 o = own[row]
                 reason = in_words(name, title, int(o["count"]), int(o["first"]), int(o["last"]))
+            elif source in links and (link := links[source][n]) >= 0:
+                if (source, link) not in linked:
+                    linked[source, link] = in_words(name, title_of(ids[link], self.catalogue), 0, 0, 0)
+                reason = linked[source, link]
             out.append(RecommendedItem(ids[row], score, name, reason))
         return out

@@ -64,7 +64,9 @@ def test_a_relative_folder_in_the_file_counts_from_the_file(tmp_path: Path) -> N
         ("[worker]\nzzzzzz = 1", "table 'worker'", "remove it"),
     ],
 )
-def test_an_unknown_key_or_word_is_refused_with_the_nearest_one(tmp_path: Path, text: str, expected: str, remedy: str) -> None:
+def test_an_unknown_key_or_word_is_refused_with_the_nearest_one(
+    tmp_path: Path, text: str, expected: str, remedy: str
+) -> None:
     with pytest.raises(SettingsError, match="expected one of") as caught:
         load(config=write(tmp_path, text), environ={})
     assert expected in str(caught.value)

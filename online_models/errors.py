@@ -4,6 +4,7 @@
     ├── InputError(ValueError)      a file, record or argument of the user's is wrong
     ├── SettingsError(ValueError)   an unknown or ill-typed setting
     ├── SnapshotError(ValueError)   a snapshot that this code or configuration cannot load
+    ├── ArtefactError(ValueError)   a model artefact that is damaged, unsafe or not for this code
     ├── ServiceError(RuntimeError)  a broker, a Redis or a program that is needed is not there
     └── ContractError(AssertionError)  a model breaks what all models keep (`checks`)
 
@@ -31,6 +32,10 @@ class SettingsError(HeadraceError, ValueError):
 
 class SnapshotError(HeadraceError, ValueError):
     """A snapshot does not fit this code or this configuration."""
+
+
+class ArtefactError(HeadraceError, ValueError):
+    """A model artefact is damaged, unsafe, or not one that this code can use."""
 
 
 class ServiceError(HeadraceError, RuntimeError):

@@ -1,0 +1,66 @@
+"""float32 arrays in the safetensors layout: eight bytes of length, a JSON header, the raw arrays.
+
+Read and written by hand: so arrays are memory-mapped, and every offset is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArtefactError
+
+Floats = NDArray[np.float32]
+
+MAX_HEADER_BYTES = 1 << 20
+_REMEDY = "fetch it again"
+
+
+def encoded(arrays: Mapping[str, Floats]) -> list[bytes | memoryview]:
+    """The file's bytes in pieces; ``arrays`` are float32 and contiguous."""
+    header, offset = {}, 0
+    for name in sorted(arrays):
+        end = offset + arrays[name].nbytes
+        header[name] = {"dtype": "F32", "shape": arrays[name].shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [
+        len(text).to_bytes(8, "little") + text,
+        *(arrays[n].reshape(-1).view(np.uint8).data for n in sorted(arrays)),
+    ]
+
+
+def mapped(path: Path) -> dict[str, Floats]:
+    """The float32 arrays of a safetensors file, memory-mapped and read-only. Raises ArtefactError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise ArtefactError(f"a safetensors file at {path}", f"a header of {length} in {size} bytes", _REMEDY)
+        try:
+            header = json.loads(file.read(length))
+            found = {}
+            for name, entry in header.items():
+                if name == "__metadata__":
+                    continue
+                shape, (start, end) = tuple(map(int, entry["shape"])), entry["data_offsets"]
+                count = int(np.prod(shape, dtype=object))
+                if entry["dtype"] != "F32" or min(shape, default=0) < 0 or not 0 <= start <= end <= size - 8 - length:
+                    raise ValueError(f"{name}: {entry}")
+                if end - start != 4 * count:
+                    raise ValueError(f"{name}: {end - start} bytes for {count} floats")
+                found[name] = _map(path, 8 + length + start, shape)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtefactError(f"float32 arrays inside {path}", str(error), _REMEDY) from error
+    return found
+
+
+def _map(path: Path, offset: int, shape: tuple[int, ...]) -> Floats:
+    if 0 in shape or not shape:
+        raise ValueError(f"an empty array of shape {list(shape)}")
+    return np.memmap(path, np.dtype("<f4"), "r", offset, shape)

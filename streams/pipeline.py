@@ -12,25 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from online_models.base import Arrays, IntArray
-from online_models.intent import decode_sample, encode_sample
 from online_models.items import hash_id
 
 from .config import PipelineConfig
 from .contracts.catalogue import Item
 from .contracts.events import Event, Source
-from .contracts.interactions import Delta, Interaction
+from .contracts.interactions import Interaction
 from .contracts.recommendations import Recommendation
 from .filters import Filters
 from .knowledge import Knowledge
 from .moments import OpenMoments
-from .prequential import Moment, Prequential, padded
+from .prequential import Moment, Prequential, is_target, padded
 from .scoring import Scorer
 from .serving import Server
 from .sessions import Sessions
+from .teaching import Teacher
 from .user_state import UserState, entry_of
-
-_LOW_RATING = 0.8
-"""A rating below this share of the largest rating is learned, but is nobody's target."""
 
 
 @dataclass(slots=True)
@@ -66,6 +63,7 @@ class Pipeline:
         self.sessions = Sessions(self.config, self.knowledge.items, stored)
         self.filters = Filters(self.config.filters, self.knowledge.items)
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
+        self.teacher = Teacher(self.config, self.knowledge, self.filters)
         self.server = Server(self.knowledge, self.scorer, topic)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
@@ -107,7 +105,7 @@ class Pipeline:
         if learned:
             self.counts["redelivered"] += 1
         if not applied or not learned:
-            made, step = self._interaction(event, source, state, weight, event_hash, moment)
+            made, step = self.teacher.interaction(event, source, state, weight, event_hash, moment)
             if not learned:
                 k.learn(held or made)
                 interaction = None if held else made
@@ -141,7 +139,7 @@ class Pipeline:
         if moment is None:
             moment = self._open(event, state)
             moments.add(moment, event, source)
-        if not learned and self._is_target(event, state, self.rating_max):
+        if not learned and is_target(event, state.last_item, self.rating_max or self.knowledge.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
             if row not in moment.targets:
                 moment.targets.append(row)
@@ -159,14 +157,6 @@ class Pipeline:
             x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active,
         )  # fmt: skip
 
-    def _is_target(self, event: Event, state: UserState, rating_max: float | None = None) -> bool:
-        """Not the same item as just before, and not a low rating (against the largest so far, where none is given)."""
-        if event.event_type == "rating" and event.value is not None:
-            best = rating_max or max(self.knowledge.rating_max, event.value)
-            if event.value < _LOW_RATING * best:
-                return False
-        return event.item_id != state.last_item
-
     def _judge(self, moment: Moment) -> None:
         found = self.prequential.close(moment)
         if found is not None:
@@ -178,51 +168,6 @@ class Pipeline:
         self.moments.finish()
 
     # -- learn --------------------------------------------------------------------------------------------------------
-
-    def _interaction(
-        self, event: Event, source: Source, state: UserState, weight: float, event_hash: int, moment: Moment
-    ) -> tuple[Interaction, bytes]:
-        """What everybody learns from this event, and the step of the user's own vector. Changes no model."""
-        k = self.knowledge
-        row = k.know(event.item_id, event.timestamp)
-        self.filters.admit(row, event.item_id)
-        begins = state.starts_session(event.timestamp, event.session_id, self.config.sessions.gap_s * 1000)
-        items, ages, inside = state.recent(event.timestamp, k.reach)
-        deltas: dict[str, Delta] = {}
-        step = b""
-        if weight > 0.0:
-            rows, steps, user_step = k.factors.propose(state.vector, items, row, event_hash)
-            deltas["mf"] = Delta([k.items.ids[r] for r in rows.tolist()], steps.tobytes())
-            step = user_step.tobytes()
-        if (
-            moment.x is not None
-            and moment.rows is not None
-            and moment.active is not None
-            and self._is_target(event, state)
-        ):
-            at = np.flatnonzero(moment.rows == row)
-            if len(at):
-                deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
-        sample = self._intent_sample(event, state, begins)
-        if sample:
-            deltas["intent"] = Delta([], sample)
-        session = state.hash ^ (event.timestamp if begins else state.session_ms)
-        interaction = Interaction(
-            item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
-            user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
-            ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
-            clock=k.clock + 1, deltas=deltas,
-        )  # fmt: skip
-        return interaction, step
-
-    def _intent_sample(self, event: Event, state: UserState, begins: bool) -> bytes:
-        """The labelled sample of a session that this event closes (not converted) or converts; empty otherwise."""
-        if not state.sample or state.converted:
-            return b""
-        converts = event.event_type in self.config.conversions
-        if not begins and not converts:
-            return b""
-        return encode_sample(decode_sample(state.sample)[0], not begins)
 
     def learn(self, interaction: Interaction) -> bool:
         """Learn somebody else's interaction; False if it was learned before."""

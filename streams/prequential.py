@@ -12,11 +12,27 @@ from numba import njit
 from online_models.base import FloatArray, IntArray, grown
 from online_models.metrics import NAMES, K, evaluate
 
+from .contracts.events import Event
+
 FRESH, SERVED = "blend", "served"
 END, GONE = -1, -2
 """In a list of rows: nothing follows; an item that the item table has dropped since."""
 RECENT = 2_000
 """Moments that the recent figures look back, more or less (a moving average)."""
+
+
+LOW_RATING = 0.8
+"""A rating below this share of the largest rating is learned, but is nobody's target."""
+
+
+def is_target(event: Event, last_item: str, rating_max: float) -> bool:
+    """Whether a list should have named the event's item: not the same item as just before, and not a low rating.
+
+    ``rating_max`` is the largest rating there is, or the largest so far.
+    """
+    if event.event_type == "rating" and event.value is not None and event.value < LOW_RATING * rating_max:
+        return False
+    return event.item_id != last_item
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.contracts.dead_letters import Reason
@@ -92,6 +92,7 @@ def test_a_line_number_stands_in_for_a_missing_event_id():
     assert validate(raw(), NOW, event_id="17").event_id == "e"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(record):
     assert isinstance(validate(record, NOW), (Event, Rejection))
@@ -101,6 +102,7 @@ _SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 _JSON = _SCALAR | st.lists(_SCALAR, max_size=2) | st.dictionaries(st.text(max_size=3), _SCALAR, max_size=2)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "value", "context", "session_id", "v"]), _JSON))
 def test_no_object_makes_it_raise(changes):
     record = json.dumps(GOOD | changes).encode()

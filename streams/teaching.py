@@ -1,0 +1,67 @@
+"""Teach: from an event to the interaction record, which holds all that every worker learns from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from online_models.intent import decode_sample, encode_sample
+
+from .config import PipelineConfig
+from .contracts.events import Event, Source
+from .contracts.interactions import Delta, Interaction
+from .filters import Filters
+from .knowledge import Knowledge
+from .prequential import Moment, is_target
+from .user_state import UserState
+
+
+class Teacher:
+    """Makes interaction records. Changes no model and no user's state (an item that is new gets its row)."""
+
+    def __init__(self, config: PipelineConfig, knowledge: Knowledge, filters: Filters) -> None:
+        self._config, self._knowledge, self._filters = config, knowledge, filters
+
+    def interaction(
+        self, event: Event, source: Source, state: UserState, weight: float, event_hash: int, moment: Moment
+    ) -> tuple[Interaction, bytes]:
+        """What everybody learns from this event, and the step of the user's own vector. Changes no model."""
+        k = self._knowledge
+        row = k.know(event.item_id, event.timestamp)
+        self._filters.admit(row, event.item_id)
+        begins = state.starts_session(event.timestamp, event.session_id, self._config.sessions.gap_s * 1000)
+        items, ages, inside = state.recent(event.timestamp, k.reach)
+        deltas: dict[str, Delta] = {}
+        step = b""
+        if weight > 0.0:
+            rows, steps, user_step = k.factors.propose(state.vector, items, row, event_hash)
+            deltas["mf"] = Delta([k.items.ids[r] for r in rows.tolist()], steps.tobytes())
+            step = user_step.tobytes()
+        if (
+            moment.x is not None
+            and moment.rows is not None
+            and moment.active is not None
+            and is_target(event, state.last_item, k.rating_max)
+        ):
+            at = np.flatnonzero(moment.rows == row)
+            if len(at):
+                deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+        sample = self._intent_sample(event, state, begins)
+        if sample:
+            deltas["intent"] = Delta([], sample)
+        session = state.hash ^ (event.timestamp if begins else state.session_ms)
+        interaction = Interaction(
+            item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
+            user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
+            ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
+            clock=k.clock + 1, deltas=deltas,
+        )  # fmt: skip
+        return interaction, step
+
+    def _intent_sample(self, event: Event, state: UserState, begins: bool) -> bytes:
+        """The labelled sample of a session that this event closes (not converted) or converts; empty otherwise."""
+        if not state.sample or state.converted:
+            return b""
+        converts = event.event_type in self._config.conversions
+        if not begins and not converts:
+            return b""
+        return encode_sample(decode_sample(state.sample)[0], not begins)

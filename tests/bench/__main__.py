@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import live, quality
+from tests.bench import live, losses, quality
 
 
 @click.group(invoke_without_command=True)
@@ -25,6 +25,7 @@ def main(ctx: click.Context) -> None:
 
 main.add_command(quality.command, "quality")
 main.add_command(live.command, "live")
+main.add_command(losses.command, "losses")
 
 if __name__ == "__main__":
     main()

@@ -13,9 +13,9 @@ import click
 METRICS = ("hr@20", "mrr@20", "ndcg@20")
 
 
-def replay(log: str, recs: Path) -> dict:
-    """The report of a replay in a process of its own."""
-    args = [sys.executable, "-m", "infra.cli", "replay", log, "--recs-out", str(recs), "--json"]
+def replay(log: str, recs: Path, *more: str) -> dict:
+    """The report of a replay in a process of its own, with ``more`` arguments."""
+    args = [sys.executable, "-m", "infra.cli", "replay", log, "--recs-out", str(recs), "--json", *more]
     done = subprocess.run(args, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 

@@ -58,10 +58,11 @@ class Replay:
     batch: int = 1
     now_ms: int = 0
     progress: Callable[[int, int], None] = lambda done, total: None
+    topic: str = "events"
 
     def __post_init__(self) -> None:
         self.now_ms = self.now_ms or int(time.time() * 1000)
-        self.pipeline = Pipeline(self.config)
+        self.pipeline = Pipeline(self.config, self.topic)
 
     def _events(self, scan: Scan | None = None) -> Iterator[tuple[Event, Source]]:
         kept = 0

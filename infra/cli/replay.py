@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from infra.settings import Settings, with_settings
 from infra.web.report import page
 from online_models.errors import InputError
 from streams.replay import Replay
+from streams.warm_up import warm_up
 
 
 @click.command("replay")
@@ -45,17 +47,21 @@ def command(
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.speed:,.0f} events/s"), TimeRemainingColumn(),
+        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
         console=console, disable=not sys.stderr.isatty(), transient=True,
     )  # fmt: skip
     with bar:
-        task = bar.add_task("replay", total=None, speed=0.0)
+        task = bar.add_task("replay", total=None, rate=0.0)
+        warm_up(settings.pipeline)
+        started = time.monotonic()
 
         def progress(done: int, total: int) -> None:
             if done % 500 == 0 or done == total:
-                bar.update(task, completed=done, total=total)
+                rate = done / max(time.monotonic() - started, 1e-3)
+                bar.update(task, completed=done, total=total, rate=rate)
 
-        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress)
+        topic = settings.topics.events
+        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress, topic=topic)
         report = job.run()
     if report["events"] == 0:
         raise InputError(

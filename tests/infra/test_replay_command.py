@@ -1,0 +1,85 @@
+"""``headrace replay`` as a person runs it: in a terminal, with Ctrl-C, under a topic prefix."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.worlds import shop_log
+
+SCRIPT = "from infra.cli import main; main()"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\n".join(msgspec.json.encode(event) for event in shop_log(1200)) + b"\n")
+    return path
+
+
+class Terminal:
+    """A command in a terminal of its own; ``text`` is what it showed there."""
+
+    def __init__(self, *args: object) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *map(str, args)],
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        )
+        os.close(theirs)
+        self.text = ""
+        self.seen = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self._ours, 1 << 16)
+            except OSError:  # Linux's way to say that the other end is closed
+                break
+            self.text += chunk.decode("utf-8", "replace")
+            if "replaying" in self.text:
+                self.seen.set()
+        os.close(self._ours)
+
+    def wait(self) -> int:
+        status = self.process.wait(60)
+        self._reader.join()
+        return status
+
+
+def test_in_a_terminal_there_is_progress_and_a_table(log: Path, tmp_path: Path) -> None:
+    terminal = Terminal("replay", log, "--report", tmp_path / "report.json")
+    assert terminal.wait() == 0, terminal.text
+    assert "events/s" in terminal.text
+    assert "moments judged" in terminal.text
+    assert json.loads((tmp_path / "report.json").read_bytes())["events"] == 1200
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_ctrl_c_ends_it_at_once(log: Path) -> None:
+    terminal = Terminal("replay", log)
+    assert terminal.seen.wait(60)
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.wait() == 130
+    assert "Traceback" not in terminal.text
+
+
+def test_published_records_name_the_topic_of_the_settings(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "published.jsonl"
+    args = ["replay", str(log), "--published", str(out), "--topic-prefix", "shop."]
+    subprocess.run([sys.executable, "-c", SCRIPT, *args], check=True, capture_output=True)
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {record["caused_by"]["topic"] for record in records} == {"shop.events"}

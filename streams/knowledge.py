@@ -145,11 +145,17 @@ class Knowledge:
         self.intent.learn_one(sample, converted)
 
     def note(self, name: str, value: float, top: float = 1.0) -> None:
-        """Watch a quality for drift (values from 0 to ``top``); a change is logged."""
+        """Watch a quality for drift (values from 0 to ``top``); a change is logged, for the worse as a warning."""
         found = self.drift.update(name, value, top)
         if found is not None:
-            log.warning(
-                "drift: %s went from %.4f to %.4f after %d values", name, found.old_mean, found.new_mean, found.n
+            worse = (found.new_mean < found.old_mean) != name.endswith("loss")
+            log.log(
+                logging.WARNING if worse else logging.INFO,
+                "drift: %s went from %.4f to %.4f after %d values",
+                name,
+                found.old_mean,
+                found.new_mean,
+                found.n,
             )
 
     def _note_burst(self, row: int) -> None:

@@ -12,6 +12,9 @@ from online_models.features import PER_SOURCE
 
 from .contracts.catalogue import Item
 
+FILL = "fill"
+"""Source of the items that fill up a list where the sources name too few."""
+
 _PLAIN = {
     "again": "from your history",
     "knn": "liked by people with a history like yours",
@@ -19,6 +22,7 @@ _PLAIN = {
     "rated": "you would rate it highly",
     "latest": "others are on it right now",
     "newest": "new",
+    FILL: "many were on it",
 }
 
 
@@ -45,20 +49,21 @@ def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> l
     return out.tolist()
 
 
-def in_words(source: str, title: str, count: int, first_ms: int, last_ms: int) -> str:
+def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms: int = 0, bought: bool = False) -> str:
     """The reason for one item. ``title`` is that of the user's item which it goes with (empty if there is none).
 
-    ``count``, ``first_ms``, ``last_ms`` are of the user's own events on it (0 if none).
+    ``count``, ``first_ms``, ``last_ms`` and ``bought`` are of the user's own events on it.
 
-    >>> in_words("often", "Milk", 4, 0, 27 * 86_400_000)
+    >>> in_words("often", "Milk", 4, 0, 27 * 86_400_000, bought=True)
     'bought again every ~9 days'
-    >>> in_words("near", "Milk", 0, 0, 0)
+    >>> in_words("near", "Milk")
     'seen with Milk'
     """
     if source == "often":
         days = (last_ms - first_ms) / max(count - 1, 1) / 86_400_000
         if count >= 2 and days >= 1:
-            return f"bought again every ~{days:.0f} days" if days >= 1.5 else "bought again every day"
+            every = f"every ~{days:.0f} days" if days >= 1.5 else "every day"
+            return f"bought again {every}" if bought else f"again {every}"
         return f"{count} times in your history" if count > 1 else "from your history"
     if source in ("following", "near", "far"):
         verb = "next after" if source == "following" else "seen with"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from online_models.base import FloatArray
+from online_models.base import BOUGHT, FloatArray
 from online_models.covisitation import CoVisitation
 from online_models.items import hash_id
 
@@ -12,13 +12,11 @@ from .contracts.catalogue import Item
 from .contracts.events import Event, Source
 from .contracts.recommendations import Cause, ModelVersion, Recommendation, RecommendedItem
 from .knowledge import Knowledge
-from .reasons import in_words, loudest, title_of
+from .reasons import FILL, in_words, loudest, title_of
 from .scoring import Ranked, Scorer
 from .user_state import UserState
 
 MODEL = ModelVersion(name="headrace-blend", version="1")
-FILL = "fill"
-"""Source of the items that fill up a list where the sources name too few."""
 
 
 def request_id(event_id: str) -> str:
@@ -72,8 +70,9 @@ class Server:
         recent = ranked.recent
         title = title_of(ids[recent[0]], self.catalogue) if len(recent) else ""
         loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
-        own = {int(o["item"]): o for o in state.own[: state.n]} if self._often in loud else {}
-        plain = {source: in_words(lists[source], title, 0, 0, 0) for source in set(loud)}
+        own = state.own[: state.n]
+        own_rows = own["item"]
+        plain = {source: in_words(lists[source], title) for source in set(loud)}
         mark = self._knowledge.scratch.mark
         links = {s: m.links(recent, ranked.rows, mark).tolist() for s, m in self._linking.items() if s in plain}
         linked: dict[tuple[int, int], str] = {}
@@ -83,13 +82,14 @@ class Server:
         for n, (row, score, place, source) in enumerate(zip(rows, scores, at, loud, strict=True)):
             name, reason = lists[source], plain[source]
             if place < 0:
-                name = reason = FILL
-            elif source == self._often and row in own:
-                o = own[row]
-                reason = in_words(name, title, int(o["count"]), int(o["first"]), int(o["last"]))
+                name, reason = FILL, in_words(FILL, title)
+            elif source == self._often and len(found := np.flatnonzero(own_rows == row)):
+                o = own[found[0]]
+                times = int(o["count"]), int(o["first"]), int(o["last"])
+                reason = in_words(name, title, *times, bought=bool(o["flags"] & BOUGHT))
             elif source in links and (link := links[source][n]) >= 0:
                 if (source, link) not in linked:
-                    linked[source, link] = in_words(name, title_of(ids[link], self.catalogue), 0, 0, 0)
+                    linked[source, link] = in_words(name, title_of(ids[link], self.catalogue))
                 reason = linked[source, link]
             out.append(RecommendedItem(ids[row], score, name, reason))
         return out

@@ -221,7 +221,11 @@ class Headrace(faust.App):  # type: ignore[misc]
         if found:
             self._pipeline.restore(found[0])
         count = await self._log.recover(committed)
-        log.debug("restored %s and %d interactions after it", "a snapshot" if found else "no snapshot", count)
+        what = "a snapshot" if found else "no snapshot"
+        log.info(
+            "restored %s and %d interactions after it; joining group %s (what a dead worker owned is free after %.0f s)",
+            *(what, count, self.conf.id, self._config.session_timeout_s),
+        )
 
     def _watch(self, pipeline: Pipeline) -> None:
         self.metrics.read("headrace_", "partition", lambda: {"consumer_lag": self._lag()})

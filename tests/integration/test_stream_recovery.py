@@ -254,7 +254,9 @@ def test_topics_made_anew_are_told_from_the_old_ones(on_embedded: Settings, tmp_
                     events = shop_events(50, seed=12)
                     publish(ours, events)
                     await_answers(ours, events)
+                    until(lambda: committed(ours) == len(events), 20)  # noqa: B023
                     assert worker.stop() == 0, worker.output
+                assert item_counts(ours) == Counter(event["item_id"] for event in events)
             else:
                 with Worker(ours, tmp_path) as worker:
                     assert worker.wait() == 1

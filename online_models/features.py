@@ -68,7 +68,7 @@ def unite(
 @njit(cache=True, error_model="numpy")
 def describe(
     x: Any, rows: Any, n: int, first: int, n_lists: int, pop: Any, pop_total: Any, last_n: Any, last_ms: Any, first_ms: Any, count: Any,
-    events: int, now: int, own: Any, n_events: int, session_seq: int, seq_now: int, mark: Any, t_keys: Any, t_weights: Any, t_from: int,
+    events: int, now: int, own: Any, n_events: int, session_seq: int, mark: Any, t_keys: Any, t_weights: Any, t_from: int,
     t_to: int, t_total: float, vectors: Any, user: Any,
 ) -> None:  # fmt: skip
     """Fill the columns from ``first`` on. Ages are in events and seconds; ``own`` has dtype OWN, the latest last."""

@@ -64,7 +64,7 @@ class Candidates:
         table = k.items
         describe(
             x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
-            table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.n_events, q.scratch.mark,
+            table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.scratch.mark,
             rows.keys, rows.weights, start, stop, total, k.factors.vectors, k.factors.moment(q.vector, q.recent),
         )  # fmt: skip
         return n

@@ -140,7 +140,7 @@ def test_every_column_says_what_its_name_says() -> None:
         n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x)
         describe(
             x, rows, n, PER_SOURCE * 3, 3, w["pop"], w["total"], w["last_n"], w["last_ms"], w["first_ms"], w["count"], w["events"],
-            w["now"], w["own"], w["n_events"], w["session_seq"], w["n_events"], mark, w["keys"], w["weights"], 3, 9, w["t_total"],
+            w["now"], w["own"], w["n_events"], w["session_seq"], mark, w["keys"], w["weights"], 3, 9, w["t_total"],
             w["vectors"], w["user"],
         )  # fmt: skip
         assert not mark.any()

@@ -1,0 +1,211 @@
+"""Reads what happened: a recorded log, or the archive ``archive/date=YYYY-MM-DD/*.parquet``, into arrays.
+
+Only events that teach are kept (their types are given); of a record only what training needs. What cannot be read is
+counted, not fatal: the stream has refused it with a reason already.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from online_models.errors import InputError
+from streams.contracts.events import Id, Word
+
+TEACHING = frozenset(
+    [
+        *("view", "click", "like", "cart", "purchase", "rating", "bookmark", "comment"),
+        *("favourite", "favorite", "follow", "share", "save", "play"),
+    ]
+)
+"""Event types that are learned where nothing else is said (those with a weight in the default settings)."""
+
+GAP_MS = 30 * 60 * 1000
+"""Silence that ends a session of events without ``session_id``, in ms."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Log:
+    """Events in order of time (ties as they came). ``users``, ``items`` and ``sessions`` [events] are numbers from 0,
+    users and items in order of first appearance; ``times`` [events] are ms since the epoch. ``refused``: unreadable records.
+    """
+
+    users: Ints
+    items: Ints
+    sessions: Ints
+    times: Ints
+    user_ids: list[str]
+    item_ids: list[str]
+    refused: int = 0
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class _Head(msgspec.Struct):
+    timestamp: int
+    user_id: Id
+    item_id: Id
+    event_type: Word
+    session_id: str | None = None
+
+
+Row = tuple[int, str, str, str, str | None]
+_COLUMNS = ("timestamp", "user_id", "item_id", "event_type", "session_id")
+
+
+def read(path: Path, types: Collection[str] = TEACHING, gap_ms: int = GAP_MS) -> Log:
+    """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive.
+
+    Raises InputError where there is none, it is damaged, or nothing in it teaches.
+    """
+    files = _files(path)
+    refused = 0
+    times: list[int] = []
+    users, items, sessions = _Numbers(), _Numbers(), _Numbers()
+    for file in files:
+        for row in _parquet(file) if _is_parquet(file) else _json_lines(file):
+            if row is None:
+                refused += 1
+                continue
+            time, user, item, kind, session = row
+            if kind in types:
+                times.append(time)
+                users.add(user)
+                items.add(item)
+                sessions.add(session or "")
+    if not times:
+        raise InputError(f"events of the types {', '.join(sorted(types))}", f"none in {path}", "check the log")
+    return arranged(
+        np.array(times, np.int64), users.array(), items.array(), sessions.array(), users.names, items.names,
+        sessions.known.get(""), gap_ms, refused,
+    )  # fmt: skip
+
+
+def arranged(
+    times: Ints, users: Ints, items: Ints, sessions: Ints, user_ids: list[str], item_ids: list[str],
+    no_session: int | None = None, gap_ms: int = GAP_MS, refused: int = 0,
+) -> Log:  # fmt: skip
+    """Events in any order as a `Log`: stably sorted by time, numbered by first appearance, sessions cut.
+
+    ``sessions`` are numbers of the session ids, ``no_session`` the number that stands for none.
+    """
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    users, user_ids = _by_appearance(users[order], user_ids)
+    items, item_ids = _by_appearance(items[order], item_ids)
+    cut = _cut(times, users, sessions[order], no_session, gap_ms)
+    return Log(users, items, cut, times, user_ids, item_ids, refused)
+
+
+def _cut(times: Ints, users: Ints, named: Ints, no_session: int | None, gap_ms: int) -> Ints:
+    """The number of each event's session, in order of first events: by user and session id, else by silence."""
+    together = np.lexsort((np.arange(len(times)), named, users))
+    u, s, t = users[together], named[together], times[together]
+    new = np.ones(len(t), bool)
+    silent = np.diff(t) > gap_ms
+    new[1:] = (np.diff(u) != 0) | (np.diff(s) != 0) | (silent & (s[1:] == (-1 if no_session is None else no_session)))
+    numbers = np.empty(len(t), np.int64)
+    numbers[together] = np.cumsum(new) - 1
+    return _by_appearance(numbers, None)[0]
+
+
+def _by_appearance(numbers: Ints, names: list[str] | None) -> tuple[Ints, list[str]]:
+    found, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[inverse], [names[found[i]] for i in order] if names is not None else []
+
+
+class _Numbers:
+    """Strings as numbers, in order of first appearance."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self._numbers: list[int] = []
+
+    def add(self, name: str) -> None:
+        self._numbers.append(self.known.setdefault(name, len(self.known)))
+
+    def array(self) -> Ints:
+        return np.array(self._numbers, np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.known)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(path.rglob("*.parquet"))
+        if not found:
+            raise InputError("an archive of Parquet files", f"none in {path}", "check the path")
+        return found
+    if not path.exists():
+        raise InputError("a recorded log or an archive", f"nothing at {path}", "check the path")
+    return [path]
+
+
+def _is_parquet(file: Path) -> bool:
+    with file.open("rb") as raw:
+        return raw.read(4) == b"PAR1" or file.suffix == ".parquet"
+
+
+def _json_lines(file: Path) -> Iterator[Row | None]:
+    decode = msgspec.json.Decoder(_Head).decode
+    with file.open("rb") as raw:
+        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+        try:
+            for line in stream:
+                text = line.strip()
+                if not text:
+                    continue
+                try:
+                    e = decode(text)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    yield None
+                else:
+                    yield e.timestamp, e.user_id, e.item_id, e.event_type, e.session_id
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"a whole gzip file at {file}", str(error), "copy the file again") from error
+
+
+def _parquet(file: Path) -> Iterator[Row | None]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InputError(
+            "pyarrow, to read Parquet", "no such package", "run `pip install 'headrace[parquet]'`"
+        ) from error
+    try:
+        with pq.ParquetFile(file) as table:
+            there = table.schema_arrow.names
+            missing = [name for name in _COLUMNS[:4] if name not in there]
+            if missing:
+                raise InputError(f"columns {', '.join(_COLUMNS[:4])} in {file}", f"no {', '.join(missing)}", "map them")
+            for batch in table.iter_batches(columns=[name for name in _COLUMNS if name in there]):
+                columns = {name: _values(batch.column(name), pa) for name in batch.schema.names}
+                columns.setdefault("session_id", [None] * batch.num_rows)
+                for row in zip(*(columns[name] for name in _COLUMNS), strict=True):
+                    yield None if None in row[:4] else row
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"a Parquet file at {file}", str(error).splitlines()[0], "check the file") from error
+
+
+def _values(column: Any, pa: Any) -> list[Any]:
+    """A column's cells; Parquet's own time types as ms since the epoch."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
+    return list(column.to_pylist())

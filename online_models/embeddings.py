@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from . import _safetensors
-from ._safetensors import Floats
 from .errors import ArtefactError
+
+Floats = _safetensors.Floats
 
 SCHEMA = 1
 MANIFEST, ITEMS, IDS, ENCODER = "manifest.json", "items.safetensors", "item_ids.json", "encoder.safetensors"

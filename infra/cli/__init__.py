@@ -17,6 +17,7 @@ COMMANDS = {
     "publish": "infra.cli.publish",
     "tail": "infra.cli.tail",
     "dlq": "infra.cli.dlq",
+    "train": "infra.cli.train",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

@@ -1,0 +1,105 @@
+"""``headrace train``: a deep model from a recorded log or the archive."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from infra.settings import Settings, with_settings
+from online_models.errors import InputError
+
+if TYPE_CHECKING:
+    from offline.train import Progress
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("train")
+@click.option(
+    "--log", "log_path", type=click.Path(path_type=Path), required=True, help="Recorded log, or archive folder."
+)
+@click.option(
+    "--model", default="gru4rec", show_default=True, help="gru4rec, sasrec, two_tower, bprmf, ials, neumf, caser."
+)
+@click.option("--epochs", type=click.IntRange(1), help="At most so many; fewer when validation no longer gains.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--out", type=FOLDER, help="The artefact's folder; by default one in the data folder, under models/.")
+@click.option("--live", type=FOLDER, help="Go on from this version: learn what came since, repeat some of the past.")
+@click.option("--resume", is_flag=True, help="Go on where a killed run of the same data and settings was.")
+@click.option(
+    "--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer, e.g. dims=64."
+)
+@with_settings
+def command(
+    log_path: Path, model: str, epochs: int | None, device: str, out: Path | None, live: Path | None, resume: bool,
+    values: tuple[str, ...], settings: Settings,
+) -> None:  # fmt: skip
+    """Train a model on LOG and write it as an artefact folder.
+
+    The newest tenth of the events is left for `headrace gate`, the tenth before it decides when to stop.
+    """
+    from offline import job, log
+
+    weights = settings.pipeline.weights
+    gap_ms = settings.pipeline.sessions.gap_s * 1000
+    found = log.read(log_path, [kind for kind, weight in weights.items() if weight > 0], gap_ms)
+    config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
+    folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
+    with progress_bar() as progress:
+        result = job.train(found, folder, config, live, resume, progress)
+    m, run = result.manifest, result.run
+    click.echo(f"{folder}: {m.version}, {m.items:,} items × {m.dims}, {m.trained.events:,} events", err=True)
+    click.echo(
+        f"best of {len(run.losses)} epochs: {run.best + 1}; validation "
+        + ", ".join(f"{name} {value:.4f}" for name, value in m.metrics.items())
+        + f"; {run.events / max(run.seconds, 1e-9):,.0f} events/s",
+        err=True,
+    )
+    click.echo(str(folder))
+
+
+def config_of(model: str, values: tuple[str, ...], trainer: dict[str, Any]) -> Any:
+    """The job's configuration: ``NAME=VALUE`` goes to the trainer if it has that setting, else to the model."""
+    from offline.job import JobConfig
+    from offline.train import TrainConfig
+
+    own: dict[str, Any] = {"model": model}
+    of_model: dict[str, Any] = {}
+    for text in values:
+        name, mark, value = text.partition("=")
+        if not mark:
+            raise click.UsageError(f"expected NAME=VALUE, got {text!r}")
+        try:
+            parsed = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            parsed = value
+        to = trainer if name in TrainConfig.__struct_fields__ else of_model
+        (own if name in ("holdout", "validation", "min_count", "exemplars") else to)[name] = parsed
+    try:
+        return msgspec.convert(own | {"train": trainer, "settings": of_model}, JobConfig)
+    except msgspec.ValidationError as error:
+        raise InputError("settings as documented in docs/offline.md", str(error), "correct --set") from error
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr with loss, events/s and time left; nothing where nobody would see it."""
+    bar = Bar(
+        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
+        console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("train", total=None, epoch=1, loss=0.0, rate=0.0)
+        yield lambda p: bar.update(
+            task, completed=p.step, total=p.steps, epoch=p.epoch + 1, loss=p.loss, rate=p.events_per_s
+        )

@@ -1,0 +1,49 @@
+"""GRU4Rec: one GRU layer over the session, item vectors shared by input and output.
+
+Hidasi et al., "Session-based recommendations with recurrent neural networks" (ICLR 2016), with the sampling and the losses of
+Hidasi and Karatzoglou (CIKM 2018). Sessions go through side by side, as there; where the paper refills a lane when its session
+ends, sessions of like length share a batch here: nothing is carried over, the gradient goes through the whole session, and
+the layer runs as one fused kernel.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from . import losses
+from .model import ModelConfig, SessionModel
+
+
+class Config(ModelConfig, frozen=True, kw_only=True):
+    """``dropout``: of the inputs and of the queries. ``reg``: score regularisation of BPR-max."""
+
+    dims: int = 128
+    length: int = 20
+    dropout: float = 0.3
+    loss: Literal["softmax", "bpr-max"] = "softmax"
+    reg: float = 1.0
+
+
+class Gru4Rec(SessionModel):
+    """Queries are the GRU's hidden states."""
+
+    kind: ClassVar[str] = "gru4rec"
+    config_type: ClassVar[type[ModelConfig]] = Config
+    config: Config
+
+    def __init__(self, config: Config, items: int) -> None:
+        super().__init__(config, items)
+        self.gru = nn.GRU(config.dims, config.dims, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        hidden: Tensor = self.gru(self.dropout(self.items(rows)))[0]
+        dropped: Tensor = self.dropout(hidden)
+        return dropped
+
+    def objective(self, positive: Tensor, scores: Tensor, hit: Tensor, log_count: Tensor) -> Tensor:
+        if self.config.loss == "bpr-max":
+            return losses.bpr_max(positive, scores, hit, self.config.reg)
+        return losses.sampled_softmax(positive, scores, hit, log_count)

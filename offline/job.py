@@ -1,0 +1,84 @@
+"""One training from a log to an artefact: split, vocabulary, warm start, fit, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from online_models import embeddings
+from online_models.embeddings import Manifest
+from online_models.errors import InputError
+
+from . import artefacts, dataset, exemplars
+from .evaluate import ranks
+from .log import Log
+from .model import build
+from .train import Progress, Run, TrainConfig, fit
+
+
+class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``holdout``: share of the newest events that is left for the gate, unseen. ``validation``: share before it that decides when
+    to stop; it is learned by nobody either. ``exemplars``: older sessions that a warm start repeats, at most.
+    """
+
+    model: str = "gru4rec"
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    train: TrainConfig = msgspec.field(default_factory=TrainConfig)
+    holdout: float = 0.1
+    validation: float = 0.1
+    min_count: int = 1
+    exemplars: int = 30_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written, and how the training went."""
+
+    manifest: Manifest
+    run: Run
+
+
+def train(
+    log: Log,
+    out: Path,
+    config: JobConfig,
+    live: Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] = lambda p: None,
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> Result:
+    """Train on ``log`` and write the artefact folder ``out``, which must not be there yet.
+
+    With ``live``, a version of the same model, only what happened since it is learned, beside exemplars of the time before, on which its
+    own opinion counts (incremental mode). The checkpoint lies beside ``out`` until that is written.
+    """
+    if out.exists():
+        raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
+    everything = dataset.sessions_of(log)
+    gate_at = dataset.boundary(everything, config.holdout) if config.holdout else int(everything.times.max()) + 1
+    seen, _ = dataset.split(everything, gate_at)
+    stop_at = dataset.boundary(seen, config.validation)
+    learned, judged = dataset.split(seen, stop_at)
+    previous = embeddings.verify(live) if live is not None else None
+    words = dataset.vocabulary(log, learned, previous.ids if previous else (), config.min_count)
+    learned = learned.with_rows(words.rows)
+    learned = learned.keep(learned.items >= 0)
+    dataset.refuse_leakage(learned.trained(), stop_at)
+    model = build(config.model, len(words.ids), config.settings, config.train.seed)
+    old, teacher, trained = None, None, learned.trained()
+    if previous is not None:
+        teacher = artefacts.load(previous)
+        artefacts.warm_start(model, teacher)
+        learned, old = exemplars.mixed(learned, previous.manifest.trained.to_ms, config.exemplars, config.train.seed)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    window = (judged.with_rows(words.rows), stop_at)
+    run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
+    metrics = ranks(model, window[0], stop_at).summary()
+    manifest = artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics)
+    checkpoint.unlink(missing_ok=True)
+    return Result(manifest, run)

@@ -1,0 +1,282 @@
+"""The trainer that all models share: batches, steps, validation, checkpoints.
+
+Everything random is a function of the seed, the epoch and the step, so a run that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from online_models.errors import InputError, ServiceError
+
+from . import checkpoints
+from .dataset import Sessions
+from .evaluate import ranks
+from .model import DeviceBatch, Sampler, SessionModel
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``epochs`` at most; training ends after ``patience`` epochs without a better MRR on the validation window.
+
+    ``tokens``: places in a batch. ``negatives`` are shared by a batch and drawn by popularity^``alpha``; the batch's targets
+    are negatives too. ``clip``: largest norm of a gradient. ``distil``: weight of what the previous version says of exemplars.
+    ``threads``: of the CPU, 0 is torch's choice. ``check_s``: seconds between checkpoints. ``validate``: events, about,
+    that an epoch is validated on.
+    """
+
+    epochs: int = 10
+    patience: int = 2
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    tokens: int = 1024
+    negatives: int = 2048
+    alpha: float = 0.5
+    clip: float = 5.0
+    distil: float = 0.5
+    seed: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    check_s: float = 60.0
+    validate: int = 20_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: ``step`` of ``steps`` in this epoch, mean loss since its start, events/s, seconds to its end."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    events_per_s: float
+    eta_s: float
+
+
+@dataclass
+class Run:
+    """How the training went: one entry an epoch of each list, the best epoch's metrics, events learned, seconds."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    best: int = -1
+    events: int = 0
+    seconds: float = 0.0
+
+
+def device_of(wanted: str) -> torch.device:
+    """The device to train on. Raises ServiceError when CUDA was asked for and is not there."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise ServiceError("a CUDA device", "none that torch can use", "use --device cpu, or install torch with CUDA")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def fit(
+    model: SessionModel,
+    sessions: Sessions,
+    config: TrainConfig,
+    validation: tuple[Sessions, int] | None = None,
+    teacher: SessionModel | None = None,
+    old: NDArray[np.bool_] | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] = lambda p: None,
+) -> Run:
+    """Train ``model`` in place; it ends with the weights of its best epoch.
+
+    ``validation``: sessions, and the time (ms) from which their targets are judged. ``old`` marks the sessions that are exemplars, which
+    ``teacher`` has seen. Raises InputError when the loss is no number, ServiceError when memory is short.
+    """
+    device = device_of(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    with _reproducible(config.seed), _enough_memory(config):
+        model.to(device)
+        if teacher is not None:
+            teacher.to(device).eval().requires_grad_(False)
+        model.prepare(sessions, config.seed)
+        trainer = _Trainer(model, sessions, config, validation, teacher, old, device, progress)
+        trainer.state = _State(mark=_fingerprint(model, sessions, config))
+        if checkpoint is not None and resume:
+            trainer.load(checkpoint)
+        return trainer.run(checkpoint)
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds besides tensors."""
+
+    mark: str
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    learned: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+
+class _Trainer:
+    def __init__(
+        self, model: SessionModel, sessions: Sessions, config: TrainConfig, validation: tuple[Sessions, int] | None,
+        teacher: SessionModel | None, old: NDArray[np.bool_] | None, device: torch.device,
+        progress: Callable[[Progress], None],
+    ) -> None:  # fmt: skip
+        self.model, self.sessions, self.config, self.device = model, sessions, config, device
+        self.teacher, self.old, self.progress = teacher, old, progress
+        self.validation = validation and (_some(validation[0], config.validate, config.seed), validation[1])
+        self.sampler = Sampler(sessions, len(model.bias), config.negatives, config.alpha, device)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.best: dict[str, torch.Tensor] | None = None
+        self.state = _State("")
+
+    def run(self, checkpoint: Path | None) -> Run:
+        state, config = self.state, self.config
+        while state.epoch < config.epochs and not self._enough():
+            self._epoch(checkpoint)
+            state.losses.append(state.loss / max(1, state.learned))
+            if self.validation is not None:
+                state.validation.append(self._validate())
+                if state.validation[-1] >= max(state.validation):
+                    self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            state.epoch, state.step, state.loss, state.learned = state.epoch + 1, 0, 0.0, 0
+            if checkpoint is not None:
+                self.save(checkpoint)
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        best = int(np.argmax(state.validation)) if state.validation else len(state.losses) - 1
+        events = len(state.losses) * int(np.maximum(self.sessions.lengths - 1, 0).sum())
+        return Run(state.losses, state.validation, best, events, state.seconds)
+
+    def _enough(self) -> bool:
+        scores = self.state.validation
+        return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= self.config.patience
+
+    def _epoch(self, checkpoint: Path | None) -> None:
+        """Learn the epoch's batches from ``state.step`` on."""
+        state, config, model = self.state, self.config, self.model
+        rng = np.random.default_rng([config.seed, state.epoch])
+        batches = model.epoch(self.sessions, config.tokens, rng, self.old)
+        model.train()
+        total = torch.zeros((), device=self.device)
+        began = saved = time.monotonic()
+        learned = 0
+        for step in range(state.step, len(batches)):
+            batch = batches[step]
+            torch.manual_seed(hash((config.seed, state.epoch, step)) & 0x7FFFFFFF)
+            draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, step]))
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                loss = model.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
+            if loss.requires_grad:  # else the model has made its step itself
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+                self.optimizer.step()
+            total += loss.detach() * batch.events
+            learned += batch.events
+            last = step + 1 == len(batches)
+            now = time.monotonic()
+            due = checkpoint is not None and now - saved >= config.check_s
+            if last or due or step % 50 == 49:
+                state.loss += self._finite(total, state.epoch, step)
+                total.zero_()
+                state.step, state.learned = step + 1, state.learned + learned
+                state.seconds += now - began
+                rate = learned / max(now - began, 1e-9)
+                left = sum(b.events for b in batches[step + 1 :]) / max(rate, 1e-9)
+                self.progress(
+                    Progress(state.epoch, step + 1, len(batches), state.loss / max(1, state.learned), rate, left)
+                )
+                began, learned = now, 0
+            if due and checkpoint is not None:
+                self.save(checkpoint)
+                saved = now
+
+    def _finite(self, total: torch.Tensor, epoch: int, step: int) -> float:
+        value = float(total)
+        if not math.isfinite(value):
+            raise InputError(
+                "a finite loss",
+                f"{value} in epoch {epoch}, at step {step} or up to 50 before",
+                f"lower --lr (now {self.config.lr})",
+            )
+        return value
+
+    def _validate(self) -> float:
+        assert self.validation is not None  # noqa: S101
+        found = ranks(self.model, self.validation[0], self.validation[1])
+        return float(found.scores("mrr@20").mean()) if len(found) else 0.0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        checkpoints.save(
+            path, self.model.state_dict(), self.optimizer.state_dict(), self.best, msgspec.to_builtins(self.state)
+        )
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one. Raises InputError when it is of another run."""
+        found = checkpoints.load(path, self.device)
+        if found is None:
+            return
+        state = msgspec.convert(found["state"], _State)
+        if state.mark != self.state.mark:
+            remedy = "resume with the same data and settings, or start without --resume"
+            raise InputError(f"a checkpoint of this run at {path}", "one of other data or settings", remedy)
+        self.model.load_state_dict(found["model"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.best, self.state = found["best"], state
+
+
+def _some(sessions: Sessions, events: int, seed: int) -> Sessions:
+    """About so many events of whole sessions, chosen by chance."""
+    share = events / max(1, len(sessions.items))
+    return sessions if share >= 1 else sessions.pick(np.random.default_rng(seed).random(len(sessions)) < share)
+
+
+def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -> str:
+    """What must be equal for a run to go on: the data, the model and what decides each step."""
+    digest = hashlib.sha256()
+    for array in (sessions.items, sessions.times, sessions.starts):
+        digest.update(array.tobytes())
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for free in ("epochs", "patience", "check_s", "device", "threads"):
+        plain.pop(free)
+    digest.update(msgspec.json.encode([model.kind, msgspec.to_builtins(model.config), plain, len(model.bias)]))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    torch.manual_seed(seed)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _enough_memory(config: TrainConfig) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ServiceError(
+            f"memory for batches of {config.tokens} places against {config.negatives} negatives",
+            str(error).splitlines()[0],
+            "lower --tokens or --negatives, or the model's dims",
+        ) from error

@@ -1,0 +1,99 @@
+"""From a log to an artefact, whole and incremental."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from infra.cli.train import command
+from offline import artefacts, exemplars, job
+from offline.evaluate import ranks
+from offline.job import JobConfig
+from offline.train import TrainConfig
+from online_models import embeddings
+from online_models.errors import ArtefactError, InputError
+from tests.offline.planted import START, ring_log, rows_of, written
+from tests.offline.test_dataset import lists, sessions
+
+CONFIG = JobConfig(
+    settings={"dims": 16, "dropout": 0.1},
+    train=TrainConfig(epochs=5, tokens=128, negatives=16, lr=0.02, device="cpu"),
+)
+
+
+def test_the_same_log_gives_the_same_artefact(tmp_path: Path) -> None:
+    log = ring_log()
+    first = job.train(log, tmp_path / "a", CONFIG, now_ms=lambda: 5)
+    again = job.train(log, tmp_path / "b", CONFIG, now_ms=lambda: 5)
+    assert first.manifest == again.manifest
+    assert embeddings.manifest_sha256(tmp_path / "a") == embeddings.manifest_sha256(tmp_path / "b")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"], "no checkpoint is left"
+
+
+def test_the_newest_events_are_left_for_the_gate(tmp_path: Path) -> None:
+    log = ring_log()
+    manifest = job.train(log, tmp_path / "a", CONFIG).manifest
+    assert manifest.trained.from_ms == log.times[0]
+    assert manifest.trained.events == pytest.approx(0.81 * len(log), rel=0.01)
+    assert manifest.trained.to_ms < np.quantile(log.times, 0.82)
+    assert manifest.metrics["mrr@20"] > 0.9
+
+
+def test_an_artefact_becomes_the_model_that_it_was(tmp_path: Path) -> None:
+    log = ring_log()
+    job.train(log, tmp_path / "a", CONFIG)
+    artefact = embeddings.verify(tmp_path / "a")
+    model = artefacts.load(artefact)
+    world, ids = rows_of(log)
+    rows = np.array([artefact.ids.index(i) for i in ids])
+    assert ranks(model, world.with_rows(rows), START).summary()["mrr@20"] > 0.85
+    assert artefacts.description(model) == artefact.manifest.encoder
+
+
+def test_incremental_training_keeps_the_past_and_adds_the_new(tmp_path: Path) -> None:
+    """The second log holds another rule on later days; the warm start with exemplars still knows the first one."""
+    early, both = ring_log(300, seed=1), ring_log(600, seed=1)
+    job.train(early, tmp_path / "a", CONFIG)
+    found = job.train(both, tmp_path / "b", CONFIG, live=tmp_path / "a")
+    live = embeddings.read(tmp_path / "a")
+    assert embeddings.read(tmp_path / "b").ids[: len(live.ids)] == live.ids
+    assert found.manifest.metrics["mrr@20"] > 0.9
+    cold = job.train(both, tmp_path / "c", CONFIG)
+    assert found.run.validation[0] > cold.run.validation[0], "a warm start is ahead after one epoch"
+
+
+def test_a_live_version_of_another_shape_is_refused(tmp_path: Path) -> None:
+    job.train(ring_log(), tmp_path / "a", CONFIG)
+    other = JobConfig(settings={"dims": 8}, train=CONFIG.train)
+    with pytest.raises(ArtefactError, match="a live version of kind"):
+        job.train(ring_log(500), tmp_path / "b", other, live=tmp_path / "a")
+    with pytest.raises(InputError, match="events after"):
+        job.train(ring_log(100), tmp_path / "b", CONFIG, live=tmp_path / "a")
+
+
+def test_exemplars_are_of_the_past_and_marked() -> None:
+    made = sessions([1, 2], [3, 4], [5], [6, 7, 8], times=[[0, 1], [2, 3], [4], [5, 6, 20]])
+    found, old = exemplars.mixed(made, 6, 1, seed=0)
+    assert lists(found)[1:] == [[6, 7, 8]]
+    assert lists(found)[0] in ([1, 2], [3, 4])
+    assert old.tolist() == [True, False]
+
+
+def test_the_command_writes_an_artefact(tmp_path: Path) -> None:
+    log = written(ring_log(), tmp_path / "log.jsonl")
+    args = ["--log", str(log), "--epochs", "2", "--device", "cpu", "--out", str(tmp_path / "m"), "--set", "dims=8"]
+    done = CliRunner().invoke(command, [*args, "--set", "lr=0.02", "--set", "tokens=256"], catch_exceptions=False)
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'm'}\n")
+    assert embeddings.verify(tmp_path / "m").manifest.dims == 8
+    again = CliRunner().invoke(command, args)
+    assert "not there yet" in str(again.exception)
+    wrong = CliRunner().invoke(command, [*args[:-2], "--out", str(tmp_path / "n"), "--set", "loss=hinge"])
+    assert "settings of gru4rec" in str(wrong.exception)
+
+
+def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one of gru4rec"):
+        job.train(ring_log(), tmp_path / "m", JobConfig(model="gpt"))

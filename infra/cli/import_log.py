@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from infra.importers import times
-from infra.importers.column_map import is_field
+from infra.importers.column_map import FIELDS, is_field, nearest_field
 from infra.importers.engine import Progress, Window, import_log
 from infra.importers.formats import formats
 from infra.importers.layout import Format, Options
@@ -22,7 +22,48 @@ FORMATS = formats()
 _SUMMARIES = "\b\nFormats:\n" + "\n".join(f"  {f.name:<16} {f.summary}" for f in FORMATS.values())
 
 
-@click.command("import", epilog=_SUMMARIES)
+_FIELDS = f"Fields: {', '.join(FIELDS)}."
+
+
+class _Import(click.Command):
+    """The command; its help shows what belongs to a format, if one is named: every option, or those that it takes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = next((FORMATS[arg] for arg in args if arg in FORMATS), None)
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        known: Format | None = ctx.obj
+        words = f"{known.name}{'' if known.locate else ' PATH...'}" if known else "FORMAT PATH..."
+        formatter.write_usage(ctx.command_path, f"{words} -o LOG [OPTIONS]")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for option in self.get_params(ctx):
+            takers = _takers(option.name or "")
+            record = option.get_help_record(ctx)
+            if record is None or (ctx.obj is not None and takers and ctx.obj.name not in takers):
+                continue
+            only = f"  [{', '.join(takers)}]" if takers and ctx.obj is None else ""
+            rows.append((record[0], record[1] + only))
+        with formatter.section("Options"):
+            formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if ctx.obj is None:
+            super().format_epilog(ctx, formatter)
+        else:
+            formatter.write_paragraph()
+            formatter.write_text(f"{ctx.obj.name}: {ctx.obj.summary}")
+
+
+def _takers(parameter: str) -> Sequence[str]:
+    """The formats to which an option belongs; none if it belongs to all."""
+    name = {"pairs": "map"}.get(parameter, parameter)
+    return [format.name for format in FORMATS.values() if name in format.takes]
+
+
+@click.command("import", cls=_Import, epilog=_SUMMARIES)
 @click.argument("format", type=click.Choice(list(FORMATS)), metavar="FORMAT")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
@@ -34,7 +75,13 @@ _SUMMARIES = "\b\nFormats:\n" + "\n".join(f"  {f.name:<16} {f.summary}" for f in
     metavar="LOG",
     help="JSON Lines; .gz is packed.",
 )
-@click.option("--map", "pairs", multiple=True, metavar="FIELD=COLUMN", help="Which column stands for a field (repeat).")
+@click.option(
+    "--map",
+    "pairs",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help=f"Which column stands for a field (repeat). {_FIELDS}",
+)
 @click.option("--columns", metavar="NAME,...", help="The columns of a file that has no header.")
 @click.option("--delimiter", metavar="TEXT", help="What separates columns; found out when not given.")
 @click.option("--time-format", metavar="FORMAT", help="auto, seconds, ms, iso or a pattern such as '%d.%m.%Y %H:%M'.")
@@ -81,9 +128,7 @@ def _options(pairs: tuple[str, ...], given: dict[str, str | None]) -> Options:
     for pair in pairs:
         field, equals, column = pair.partition("=")
         if not equals or not column or not is_field(field) or field in columns:
-            raise click.BadParameter(
-                f"{pair!r} is not FIELD=COLUMN with a field of the log, each once", param_hint="--map"
-            )
+            raise click.BadParameter(_what_is_wrong(pair, field, column, columns), param_hint="--map")
         columns[field] = column
     time_format = given["time_format"]
     if time_format is not None and not times.is_time_format(time_format):
@@ -101,6 +146,16 @@ def _options(pairs: tuple[str, ...], given: dict[str, str | None]) -> Options:
         event_type=given["event_type"],
         item=given["item"] or "track",
     )
+
+
+def _what_is_wrong(pair: str, field: str, column: str, columns: dict[str, str]) -> str:
+    if field in columns:
+        return f"{field} is mapped twice, to {columns[field]} and to {column or 'nothing'}; leave one out"
+    if is_field(field):
+        return f"{pair!r} names no column; say {field}=COLUMN"
+    near = nearest_field(field)
+    guess = f"did you mean {near}={column or 'COLUMN'}? " if near else ""
+    return f"{pair!r} is not FIELD=COLUMN, because {field!r} is no field; {guess}{_FIELDS}"
 
 
 def _time(option: str, text: str | None) -> int | None:

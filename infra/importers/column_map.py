@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from online_models.errors import InputError
+
 from . import times
-from .rows import BadRow, Convert, Fields, identifier, number
+from .rows import BadRow, Convert, Fields, identifier, number, printable
 
 REQUIRED = ("timestamp", "user_id", "item_id")
 OPTIONAL = ("event_type", "event_id", "session_id", "value", "request_id", "context")
 CONTEXT = "context."
 """``context.KEY`` is a field too: the cell goes to that key of the event's context."""
+
+
+FIELDS = (*REQUIRED, *OPTIONAL, f"{CONTEXT}KEY")
+"""All fields, as people are told of them."""
+
+_ALIASES = {"user": "user_id", "visitor": "user_id", "item": "item_id", "product": "item_id", "time": "timestamp"}
+
+
+def nearest_field(name: str) -> str | None:
+    """The field that was probably meant.
+
+    >>> nearest_field("user"), nearest_field("event-type"), nearest_field("colour")
+    ('user_id', 'event_type', None)
+    """
+    close = difflib.get_close_matches(name.casefold(), REQUIRED + OPTIONAL, n=1)
+    return _ALIASES.get(name.casefold()) or (close[0] if close else None)
 
 
 def is_field(name: str) -> bool:
@@ -70,6 +89,40 @@ class ColumnMap:
     def optional(self) -> tuple[str, ...]:
         """Columns that are taken when they are there."""
         return self._fields[1]
+
+    def refusal(self, found: Sequence[str], label: str, remedy: str = "", any_case: bool = False) -> InputError | None:
+        """What to say of a file with the columns ``found``: each one that it lacks, and what mends it; None if none.
+
+        >>> str(ColumnMap({"item_id": "skuu"}).refusal(["timestamp", "user_id", "sku"], "log.csv"))
+        ... # doctest: +NORMALIZE_WHITESPACE
+        "expected a column 'skuu' (for item_id), and one for event_type, got timestamp, user_id, sku in log.csv;
+        did you mean --map item_id=sku? For event_type: --event-type WORD (such as click) if every row is of one type,
+        else --map event_type=COLUMN"
+        """
+        same = str.casefold if any_case else str
+        known = set(map(same, found))
+        must = (name for name in self._fields[0] if same(self.columns.get(name, name)) not in known)
+        lacking = sorted(must, key=lambda name: name not in self.columns)
+        if not lacking:
+            return None
+        wanted, remedies = [], []
+        for name in lacking:
+            if column := self.columns.get(name):
+                close = difflib.get_close_matches(column, found, n=1)
+                wanted.append(f"a column {column!r} (for {name})")
+                remedies.append(f"did you mean --map {name}={close[0]}?" if close else f"correct --map {name}={column}")
+        plain = [name for name in lacking if name not in self.columns]
+        if plain:
+            wanted.append(("and one for " if wanted else "a column for ") + ", ".join(plain))
+        unmapped = [name for name in plain if name != "event_type"]
+        if unmapped:
+            remedies.append("say which columns they are: " + " ".join(f"--map {name}=COLUMN" for name in unmapped))
+        if "event_type" in plain:
+            word = "--event-type WORD (such as click) if every row is of one type"
+            remedies.append(f"{'For event_type: ' * (len(lacking) > 1)}{word}, else --map event_type=COLUMN")
+        text = " ".join(r if r.endswith("?") else f"{r}." for r in remedies).rstrip(".")
+        shown = ", ".join(printable(name[:40]) for name in found[:30]) + ", …" * (len(found) > 30)
+        return InputError(", ".join(wanted), f"{shown} in {label}", text + remedy)
 
     def convert(self) -> Convert:
         """Function from the cells of `required` and `optional`, in this order, to event fields."""

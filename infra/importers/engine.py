@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from online_models.errors import InputError
 from streams.contracts.events import MAX_CONTEXT_BYTES, Event
 
 from .layout import Format, Layout, Options
+from .parquet_files import Parquet
 from .rows import BLANK, BadRow
 from .sorted_log import MEMORY, SortedLog
 from .sources import Source, find_sources
@@ -29,6 +31,13 @@ Progress = Callable[[str, int, int], None]
 """Told now and then: what is being done, how far it is, how far it goes."""
 
 _EVERY = 2047
+
+_REMEDIES = {
+    "bad_time": "say how its times are written, e.g. --time-format '%d.%m.%Y %H:%M'",
+    "timestamp_out_of_range": "check --since and --until, or what the numbers count",
+    "empty_event_type": "give the type of rows that have none with --event-type WORD",
+}
+_OPTION = re.compile(r"--([a-z-]+)")
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ def import_log(
     """Turn the files into one recorded log at ``log``, sorted by time, and say what became of their rows.
 
     Rows that are no events are counted and passed over. Raises InputError for what is wrong as a whole: a missing or
-    unreadable file, one that is not of this format, a log that cannot stand there. Then nothing is written.
+    unreadable file, one that is not of this format or holds no event, a log that cannot stand there. Then nothing is
+    written.
     """
     options, window = options or Options(), window or Window.up_to_now()
     sources = find_sources([format.locate()] if format.locate else paths, format.files)
@@ -70,9 +80,24 @@ def import_log(
         for source, layout in plan:
             _copy(format.short, source, layout, window, out, tally, partial(_advance, progress, done, total))
             done += source.size
+        if not tally.kept:
+            raise _nothing_kept(format, tally, sources)
         out.commit(lambda lines: progress("sort", lines, tally.kept))
     tally.runs = out.runs
     return tally
+
+
+def _nothing_kept(format: Format, tally: Tally, sources: Sequence[Source]) -> InputError:
+    """What to say of an import without a single event: why the rows were dropped, and what helps against the main reason."""
+    place = sources[0].label if len(sources) == 1 else f"{len(sources)} files"
+    if not tally.drops:
+        return InputError("at least one row that is an event", f"no rows in {place}", "check that it is the whole file")
+    reasons = sorted(tally.drops.items(), key=lambda item: -item[1].count)
+    remedy = _REMEDIES.get(reasons[0][0], format.remedy)
+    if option := _OPTION.search(remedy):
+        remedy = remedy if option[1].replace("-", "_") in (*format.takes, "since", "until") else format.remedy
+    found = "; ".join(f"{drop.count:,} {reason}, first at {drop.said}" for reason, drop in reasons[:3])
+    return InputError("at least one row that is an event", f"none of {tally.read:,} in {place} ({found})", remedy)
 
 
 def _advance(progress: Progress, base: int, total: int, at: int) -> None:
@@ -83,8 +108,15 @@ def _layout(format: Format, options: Options, source: Source) -> Layout:
     """The layout of the format that fits the file best, the first of equals."""
     layouts = format.layouts(options)
     best = max(layouts, key=lambda layout: layout.score(source))
-    if best.score(source):
+    fits = best.score(source)
+    if not isinstance(best, Parquet) and not source.is_text():
+        raise InputError(
+            "UTF-8 text", f"something else in {source.label}", "check FORMAT and PATH, or save it as UTF-8 text"
+        )
+    if fits:
         return best
+    if source.head and (refusal := format.refusal(options, source)):
+        raise refusal
     actual = (
         f"{source.head[0][:100]!r} at the start of {source.label}" if source.head else f"an empty file {source.label}"
     )

@@ -61,6 +61,19 @@ class JsonLines:
         return isinstance(record, dict) and all(lookup(record, key) is not None for key in self.keys)
 
 
+def keys_of(source: Source) -> list[str]:
+    """The keys of the first lines that are objects; of objects in objects, as paths."""
+    found: dict[str, None] = {}
+    for line in source.head:
+        try:
+            record = msgspec.json.decode(line)
+        except ValueError:
+            continue
+        for key, value in record.items() if isinstance(record, dict) else ():
+            found |= dict.fromkeys([f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key])
+    return list(found)
+
+
 def lookup(record: dict[str, Any], key: str) -> Any:
     """Value of a key, or of a path into nested objects; None when there is none.
 

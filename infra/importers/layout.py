@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from online_models.errors import InputError
+
 from .rows import Convert, Rows
 from .sources import Source
 
@@ -47,6 +49,7 @@ class Format:
 
     ``short`` begins the event ids. ``files`` are the names under which the data set is published, looked for in folders
     and archives. ``takes`` names the options that say something about it; ``locate`` finds data without a path.
+    ``refusal`` says what a file lacks that none of the layouts fits, where more can be said than ``remedy``.
     """
 
     name: str
@@ -55,5 +58,6 @@ class Format:
     layouts: Callable[[Options], Sequence[Layout]]
     files: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    refusal: Callable[[Options, Source], InputError | None] = lambda options, source: None
     remedy: str = "check FORMAT and PATH"
     locate: Callable[[], Path] | None = None

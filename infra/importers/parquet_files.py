@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,15 @@ _BATCH = 8192
 
 @dataclass(frozen=True)
 class Parquet:
-    """A layout of Parquet columns; typed times reach ``convert`` as milliseconds. Absent ``optional`` ones are None."""
+    """A layout of Parquet columns; typed times reach ``convert`` as milliseconds. Absent ``optional`` ones are None.
+
+    ``refusal`` says what is wrong with a file that has the given columns and lacks some of ours (see `ColumnMap`).
+    """
 
     columns: tuple[str, ...]
     convert: Convert
     optional: tuple[str, ...] = ()
+    refusal: Callable[[Sequence[str], str], InputError | None] | None = None
 
     @property
     def expected(self) -> str:
@@ -31,12 +35,10 @@ class Parquet:
         """1 when every wanted column is there, else InputError with the columns that are."""
         with open_parquet(source) as file:
             names = file.schema_arrow.names
+        if self.refusal and (refusal := self.refusal(names, source.label)):
+            raise refusal
         if missing := [column for column in self.columns if column not in names]:
-            raise InputError(
-                self.expected,
-                f"columns {', '.join(names)} in {source.label}",
-                f"say which columns stand for {', '.join(missing)}, e.g. --map user_id=visitor",
-            )
+            raise InputError(self.expected, f"none named {', '.join(missing)} in {source.label}", "check the path")
         return 1
 
     def rows(self, source: Source) -> Rows:

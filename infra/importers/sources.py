@@ -51,6 +51,10 @@ class Source:
         self.position = 0
         return head
 
+    def is_text(self) -> bool:
+        """Whether the first line can be text: accents in another encoding do no harm, a NUL does."""
+        return not self.head or self.head[0] is OVERLONG or "\0" not in self.head[0]
+
     def _blocks(self) -> Iterator[bytes]:
         self.position = 0
         try:

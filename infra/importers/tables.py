@@ -50,7 +50,14 @@ class Table:
         if self.names is None:
             found = _positions(head[0]) if head else {}
             return len(head) * all(_find(found, column) is not None for column in self.columns)
-        return sum(len(cells) == len(self.names) for cells in head)
+        named = _positions(self.names)
+        fitting = sum(len(cells) == len(self.names) for cells in head)
+        return fitting * all(_find(named, column) is not None for column in self.columns)
+
+    def header(self, source: Source) -> list[str]:
+        """The names of the file's columns as this layout sees them."""
+        first = next((cells for _, cells in self._records(source.head) if not isinstance(cells, BadRow)), [])
+        return [name.strip() for name in (self.names or first)]
 
     def rows(self, source: Source) -> Rows:
         """Cells in the order of ``columns`` and ``optional``, with line numbers."""

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from .rows import BLANK, BadRow
+from streams.config import DEFAULT_WEIGHTS
+
+from .rows import BLANK, BadRow, printable
 
 _MAX_WORDS = 32
 
@@ -18,6 +20,11 @@ class Drop:
     count: int
     first: str
     detail: str
+
+    @property
+    def said(self) -> str:
+        """Place and what stood there, fit for a terminal."""
+        return printable(self.first + ": " * bool(self.detail) + self.detail)
 
 
 @dataclass
@@ -72,17 +79,18 @@ class Tally:
         rows = [("kept", count, word) for word, count in _ranked(self.event_types)]
         drops = sorted(self.drops.items(), key=lambda item: (-item[1].count, item[0]))
         for reason, drop in drops:
-            rows.append(
-                ("dropped", drop.count, f"{reason} (first at {drop.first}{': ' * bool(drop.detail)}{drop.detail})")
-            )
+            rows.append(("dropped", drop.count, f"{reason} (first at {drop.said})"))
         if self.blank:
             rows.append(("skipped", self.blank, "blank lines"))
         width = max((len(f"{count:,}") for _, count, _ in rows), default=0)
         lines += [f"  {what:<7}  {count:>{width},}  {text}" for what, count, text in rows]
         if self.first_ms is not None and self.last_ms is not None:
             lines.append(f"  from {_day(self.first_ms)} to {_day(self.last_ms)}" + self._sorting())
-        if self.read and not self.kept:
-            lines.append("  nothing was kept: is the file really of this format?")
+        if unknown := [word for word, _ in _ranked(self.event_types) if word not in DEFAULT_WEIGHTS]:
+            lines.append(
+                f"  nothing will be learned from {', '.join(unknown)} until the settings give a weight: "
+                f"[pipeline.weights] (docs/configuration.md)"
+            )
         return "\n".join(lines)
 
     def _sorting(self) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from online_models.errors import InputError
+
 from ..column_map import ColumnMap
-from ..layout import Format, Layout, Options
+from ..layout import Format, Options
+from ..sources import Source
 from ..tables import Table
 
 
-def _layouts(options: Options) -> tuple[Layout, ...]:
+def _columns(options: Options) -> ColumnMap:
+    return ColumnMap(options.columns, options.time_format or "auto", options.event_type)
+
+
+def _layouts(options: Options) -> tuple[Table, ...]:
     """One layout a delimiter that may be meant."""
-    columns = ColumnMap(options.columns, options.time_format or "auto", options.event_type)
+    columns = _columns(options)
     convert = columns.convert()
     return tuple(
         Table(
@@ -25,12 +32,24 @@ def _layouts(options: Options) -> tuple[Layout, ...]:
     )
 
 
+def _refusal(options: Options, source: Source) -> InputError | None:
+    """What the file lacks, seen with the delimiter that makes most of its first line."""
+    found = max((table.header(source) for table in _layouts(options)), key=len)
+    columns = _columns(options)
+    remedy = ""
+    if options.names is None and not {name.casefold() for name in found} & {n.casefold() for n in columns.required}:
+        remedy = ". If the first line is no header: --columns NAME,..."
+        remedy += ", and --delimiter TEXT if this is more than one column" if len(found) == 1 else ""
+    return columns.refusal(found, source.label, remedy, any_case=True)
+
+
 FORMAT = Format(
     name="csv",
     short="csv",
     summary="any delimited text, by --map",
     files=("*.csv", "*.tsv"),
     layouts=_layouts,
+    refusal=_refusal,
     takes=("map", "columns", "delimiter", "time_format", "event_type"),
     remedy="name its columns with --map FIELD=COLUMN, its separator with --delimiter",
 )

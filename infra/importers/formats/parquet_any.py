@@ -9,7 +9,7 @@ from ..parquet_files import Parquet
 
 def _layouts(options: Options) -> tuple[Layout, ...]:
     columns = ColumnMap(options.columns, options.time_format or "auto", options.event_type)
-    return (Parquet(columns.required, columns.convert(), columns.optional),)
+    return (Parquet(columns.required, columns.convert(), columns.optional, columns.refusal),)
 
 
 FORMAT = Format(

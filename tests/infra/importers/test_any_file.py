@@ -103,10 +103,11 @@ def test_csv_limits_of_the_contract(imported) -> None:
         "7,B00,1511544070,view,1e999,",
         "7,B00,1511544070,view,much,",
         f'7,B00,1511544070,view,1,"{{""a"": ""{"x" * 5000}""}}"',
+        "7,B00,1511544070,view,1,",
     ]
     content = "user_id,item_id,timestamp,event_type,value,context\n" + "\n".join(rows) + "\n"
     events, tally = imported("csv", content)
-    assert events == []
+    assert events == [WANTED | {"event_id": "csv-7", "value": 1.0}]
     assert {reason: drop.first.rpartition(":")[2] for reason, drop in tally.drops.items()} == {
         "user_id_too_long": "2",
         "event_type_too_long": "3",
@@ -115,13 +116,97 @@ def test_csv_limits_of_the_contract(imported) -> None:
         "bad_number": "6",
         "context_too_large": "7",
     }
-    assert "nothing was kept" in tally.report("log")
 
 
-def test_csv_that_lacks_a_column_says_which(imported) -> None:
-    with pytest.raises(InputError, match=r"expected a header with timestamp, visitor, .*'user,item.*--map") as caught:
-        imported("csv", "user,item,when\n1,2,3\n", columns={"user_id": "visitor"})
-    assert "event_type" in caught.value.expected
+@pytest.mark.parametrize(
+    ("head", "options", "expected", "remedy"),
+    [
+        (
+            "timestamp,user_id,item_id",
+            {},
+            "a column for event_type",
+            "--event-type WORD (such as click) if every row is of one type, else --map event_type=COLUMN",
+        ),
+        (
+            "time;user_id;sku",
+            {"columns": {"timestamp": "time", "item_id": "skuu"}, "event_type": "click"},
+            "a column 'skuu' (for item_id)",
+            "did you mean --map item_id=sku?",
+        ),
+        (
+            "TIMESTAMP\tUser_id\tshop",
+            {"columns": {"context.shop": "store"}},
+            "a column 'store' (for context.shop), and one for item_id, event_type",
+            "correct --map context.shop=store. say which columns they are: --map item_id=COLUMN. For event_type: "
+            "--event-type WORD (such as click) if every row is of one type, else --map event_type=COLUMN",
+        ),
+        (
+            "7,B00,1511544070",
+            {"event_type": "click"},
+            "a column for timestamp, user_id, item_id",
+            "say which columns they are: --map timestamp=COLUMN --map user_id=COLUMN --map item_id=COLUMN. "
+            "If the first line is no header: --columns NAME,...",
+        ),
+        (
+            "1,2,3",
+            {"names": ("user_id", "item_id", "when"), "event_type": "click"},
+            "a column for timestamp",
+            "say which columns they are: --map timestamp=COLUMN",
+        ),
+    ],
+)
+def test_csv_that_lacks_a_column_says_which(imported, head: str, options: dict, expected: str, remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        imported("csv", f"{head}\n1,2,3\n", **options)
+    assert (caught.value.expected, caught.value.remedy) == (expected, remedy)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "found", "remedy"),
+    [
+        ("user_id,item_id,timestamp\n", {"event_type": "view"}, "no rows in ", "whole file"),
+        (
+            "user_id,item_id,timestamp\n1,2,24.11.2017 09:00\n3,,24.11.2017 09:01\n",
+            {"event_type": "view"},
+            "2 bad_time, first at .*:2: 24.11.2017 09:00",
+            "--time-format",
+        ),
+        ("user_id,item_id,timestamp,event_type\n1,2,1511544070,\n", {}, "1 empty_event_type", "--event-type"),
+        ("user_id,item_id,timestamp,event_type\n1,2,7,view\n", {}, "1 timestamp_out_of_range", "--since"),
+        ("user_id,item_id,timestamp\n1\n", {"event_type": "view"}, "1 wrong_column_count", "--map"),
+    ],
+)
+def test_an_import_that_keeps_nothing_fails_and_writes_nothing(
+    imported, tmp_path: Path, content: str, options: dict, found: str, remedy: str
+) -> None:
+    with pytest.raises(InputError, match=found) as caught:
+        imported("csv", content, **options)
+    assert remedy in caught.value.remedy
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["source0.csv"]
+
+
+def test_what_is_no_text_is_called_so(imported, tmp_path: Path) -> None:
+    for content in (Path(sys.executable).read_bytes()[:100_000], "a;b\n1;2\n".encode("utf-16")):
+        for name in ("csv", "jsonl", "movielens"):
+            with pytest.raises(InputError, match="expected UTF-8 text, got something else in") as caught:
+                imported(name, content)
+            assert str(caught.value).isprintable()
+
+
+def test_what_stood_in_a_row_cannot_take_over_the_terminal(imported) -> None:
+    rows = "1,2,1511544070\n1,2,\x1b[2J\n"
+    _, tally = imported("csv", f"user_id,item_id,timestamp\n{rows}", event_type="view")
+    assert "\ufffd[2J" in tally.report("log")
+    assert "\x1b" not in tally.report("log")
+
+
+def test_a_type_from_which_nothing_is_learned_is_named(imported) -> None:
+    content = "user_id,item_id,timestamp,event_type\n1,2,1511544070,kauf\n1,2,1511544070,click\n"
+    _, tally = imported("csv", content)
+    assert "nothing will be learned from kauf until" in tally.report("log")
+    _, tally = imported("csv", content.replace("kauf", "view"))
+    assert "nothing will be learned" not in tally.report("log")
 
 
 def test_jsonl_by_mapping(imported) -> None:
@@ -153,8 +238,10 @@ def test_jsonl_by_mapping(imported) -> None:
 
 
 def test_jsonl_without_the_keys_is_refused(imported) -> None:
+    with pytest.raises(InputError, match=r"a column for timestamp, user_id, item_id, event_type, got a, b\.c in"):
+        imported("jsonl", '{"a": 1, "b": {"c": 2}}\n', suffix=".jsonl")
     with pytest.raises(InputError, match="one JSON object a line with timestamp, user_id, item_id, event_type"):
-        imported("jsonl", '{"a": 1}\n', suffix=".jsonl")
+        imported("jsonl", "a;b\n", suffix=".jsonl")
 
 
 def test_import_of_a_log_of_ours_changes_nothing(imported, tmp_path: Path) -> None:
@@ -199,7 +286,7 @@ def test_parquet_that_lacks_a_column_or_is_none(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"user_id": ["7"]}), tmp_path / "in.parquet")
-    with pytest.raises(InputError, match="which columns stand for timestamp, item_id"):
+    with pytest.raises(InputError, match="a column for timestamp, item_id, got user_id in"):
         import_log(formats()["parquet"], [tmp_path / "in.parquet"], tmp_path / "log", Options(event_type="view"))
     (tmp_path / "in.parquet").write_text("no")
     with pytest.raises(InputError, match="expected a Parquet file"):

@@ -42,7 +42,7 @@ def test_a_quote_that_another_row_closes_costs_one_row_each(imported) -> None:
 
 
 def test_bad_rows_inside_a_stray_quote_are_counted_too(imported) -> None:
-    content = HEAD + 'bad,i,1511544070,"open\nu0,i,soon,x\nu1,i,1511544070,x",more\n'
+    content = HEAD + 'bad,i,1511544070,"open\nu0,i,soon,x\nu1,i,1511544070,x",more\n' + rows(0, 1)
     _, tally = imported("csv", content, event_type="view")
     assert {reason: drop.first[-1] for reason, drop in tally.drops.items()} == {
         "bad_quoting": "2",

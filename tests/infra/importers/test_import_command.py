@@ -68,6 +68,27 @@ def test_wrong_usage_is_2(args: list[str]) -> None:
     assert not Path("log").exists()
 
 
+def test_a_wrong_field_is_answered_with_the_fields() -> None:
+    result = run("csv", "in.csv", "-o", "log", "--map", "user=visitor")
+    assert "did you mean user_id=visitor?" in result.stderr
+    for text in (result.stderr, run("--help").stdout, run("csv", "--help").stdout):
+        words = " ".join(text.split())
+        assert "timestamp, user_id, item_id, event_type, event_id, session_id, value, request_id, context" in words
+    assert "mapped twice" in run("csv", "in.csv", "-o", "log", "--map", "value=a", "--map", "value=b").stderr
+
+
+def test_help_shows_the_options_of_the_format() -> None:
+    every, csv, movielens = (run(*args, "--help").stdout for args in ((), ("csv",), ("movielens",)))
+    assert "[lastfm-1k]" in every
+    assert "[csv, jsonl, parquet]" in every
+    assert "--map" in csv
+    assert "--delimiter" in csv
+    assert "--item" not in csv
+    assert "--map" not in movielens
+    assert "--since" in movielens
+    assert "PATH" not in run("completejourney", "--help").stdout.splitlines()[0]
+
+
 def test_failed_work_is_1_and_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from infra import replay_report
 from infra.settings import Settings, with_settings
-from infra.web.report import page
 from online_models.errors import InputError
 from streams.replay import Replay
 from streams.warm_up import warm_up
@@ -45,6 +44,8 @@ def command(
     """
     if log == "-":
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
+    if report_out:
+        replay_report.outputs(report_out)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
@@ -64,14 +65,10 @@ def command(
         job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress, topic=topic)
         report = job.run()
     if report["events"] == 0:
-        raise InputError(
-            "at least one valid event", f"none in {log} (refused: {report['rejected'] or 'nothing'})", "check the log"
-        )
+        raise replay_report.no_events(report, log)
+    report |= replay_report.facts(job)
     if report_out:
-        out = Path(report_out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-        out.with_suffix(".html").write_text(page(report), "utf-8")
+        click.echo(replay_report.write(report, report_out), err=True)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
     elif "-" not in (recs_out, published):
@@ -93,12 +90,5 @@ def _show(report: dict[str, Any]) -> None:
         f"{report['events']:,} events, {report['events_per_s']:,.0f} events/s; per event p50 {ms['p50']:.2f} ms, "
         f"p95 {ms['p95']:.2f} ms, p99 {ms['p99']:.2f} ms; peak memory {report['peak_rss_mb']:,.0f} MB"
     )
-    if report["rejected"]:
-        faults = ", ".join(
-            f"{n} {reason} (first: line {report['rejected_first_line'][reason]})"
-            for reason, n in report["rejected"].items()
-        )
-        console.print(f"refused records: {faults}")
-    for key, what in (("duplicates", "repeated event ids, dropped"), ("late", "events older than the one before them")):
-        if report[key]:
-            console.print(f"{report[key]:,} {what}")
+    for note in replay_report.notes(report):
+        console.print(note, markup=False, highlight=False)

@@ -1,0 +1,99 @@
+"""Session encoders without torch: from the items of a session to the query vector that item vectors are multiplied with.
+
+Made from an artefact by `load`. The weights are those of the offline models of the same names, the results equal torch's within 1e-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .embeddings import Artefact
+from .errors import ArtefactError
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+class Encoder(Protocol):
+    """A pure function of a session. ``length``: latest events of it that matter."""
+
+    length: int
+
+    def encode(self, rows: Rows) -> Floats | None:
+        """The query [dims] after the items ``rows`` (oldest first; -1 for unknown ones); None when none is known."""
+
+
+def load(artefact: Artefact) -> Encoder | None:
+    """The artefact's encoder, None when it has none. Raises ArtefactError for one that this code cannot run."""
+    described = artefact.manifest.encoder
+    if described is None:
+        return None
+    kind = described.get("kind")
+    if kind not in KINDS:
+        raise ArtefactError(f"an encoder of a kind out of {', '.join(KINDS)}", repr(kind), "upgrade Headrace")
+    try:
+        return KINDS[kind](artefact.vectors, artefact.encoder, dict(described.get("config", {})))
+    except (KeyError, ValueError, TypeError) as error:
+        remedy = "train a new version"
+        raise ArtefactError(f"the weights of a {kind} encoder in {artefact.folder}", repr(error), remedy) from error
+
+
+def _checked(weights: Mapping[str, Floats], name: str, *shape: int) -> Floats:
+    array = weights[name]
+    if array.shape != shape:
+        raise ValueError(f"{name}: {list(array.shape)} for {list(shape)}")
+    return np.array(array)  # out of the mapped file, for the loops
+
+
+@njit(cache=True, fastmath=False)
+def _gru_step(x: Any, h: Any, wi: Any, wh: Any, bi: Any, bh: Any) -> Any:
+    """Gates in torch's order r, z, n; ``wi``, ``wh`` [dims, 3 dims]."""
+    d = h.shape[0]
+    a = np.dot(x, wi) + bi
+    b = np.dot(h, wh) + bh
+    out = np.empty_like(h)
+    for i in range(d):
+        r = 1.0 / (1.0 + np.exp(-(a[i] + b[i])))
+        z = 1.0 / (1.0 + np.exp(-(a[d + i] + b[d + i])))
+        n = np.tanh(a[2 * d + i] + r * b[2 * d + i])
+        out[i] = (1.0 - z) * n + z * h[i]
+    return out
+
+
+class GruEncoder:
+    """One GRU layer over the item vectors (GRU4Rec). ``step`` is one event; ``encode`` steps through a session."""
+
+    def __init__(self, vectors: Floats, weights: Mapping[str, Floats], config: Mapping[str, Any]) -> None:
+        d = vectors.shape[1]
+        self._vectors = vectors
+        self.length = int(config["length"])
+        self._wi = np.ascontiguousarray(_checked(weights, "gru.weight_ih_l0", 3 * d, d).T)
+        self._wh = np.ascontiguousarray(_checked(weights, "gru.weight_hh_l0", 3 * d, d).T)
+        self._bi = _checked(weights, "gru.bias_ih_l0", 3 * d)
+        self._bh = _checked(weights, "gru.bias_hh_l0", 3 * d)
+
+    def start(self) -> Floats:
+        """The state [dims] before a session's first event."""
+        return np.zeros(len(self._bi) // 3, np.float32)
+
+    def step(self, state: Floats, row: int) -> Floats:
+        """The state, which is the query too, after one more event; ``state`` stays as it is."""
+        x = np.asarray(self._vectors[row])
+        found: Floats = _gru_step(x, state, self._wi, self._wh, self._bi, self._bh)
+        return found
+
+    def encode(self, rows: Rows) -> Floats | None:
+        """See `Encoder`."""
+        state, known = self.start(), rows[rows >= 0][-self.length :]
+        for row in known:
+            state = self.step(state, int(row))
+        return state if len(known) else None
+
+
+KINDS: dict[str, Any] = {"gru4rec": GruEncoder}
+"""Encoder kind, as the manifest names it → its class."""

@@ -1,0 +1,123 @@
+"""Every offline model, whatever it is: its encoder without torch says what torch says, and its artefact is the model again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from offline import artefacts
+from offline.model import KINDS, SessionModel, build
+from online_models import embeddings, encoder
+from online_models.embeddings import MANIFEST, Trained
+from online_models.errors import ArtefactError
+
+ITEMS = 50
+
+
+def made(kind: str, **config: object) -> SessionModel:
+    model = build(kind, ITEMS, {"dims": 16, "length": 6} | config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.3)
+    return model.eval()
+
+
+def saved(model: SessionModel, folder: Path) -> embeddings.Artefact:
+    artefacts.save(model, [f"i{n}" for n in range(ITEMS)], folder, Trained(1, 2, 3), 4)
+    return embeddings.verify(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_encoder_equals_torch(kind: str, tmp_path: Path) -> None:
+    model = made(kind)
+    found = encoder.load(saved(model, tmp_path / "a"))
+    assert found is not None
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3, 5, 6, 7, 20):
+        rows = rng.integers(0, ITEMS, length)
+        expected = model(torch.from_numpy(rows[None, -found.length :]))[0, -1].numpy()
+        before = rows.copy()
+        np.testing.assert_allclose(found.encode(rows), expected, atol=1e-5, rtol=1e-5)
+        assert found.encode(rows).dtype == np.float32
+        assert (rows == before).all()
+        with_unknown = np.insert(rows, rng.integers(0, length + 1), -1)
+        np.testing.assert_array_equal(found.encode(with_unknown), found.encode(rows))
+    assert found.encode(np.array([-1, -1])) is None
+    assert found.encode(np.zeros(0, np.int64)) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_what_comes_later_does_not_matter(kind: str) -> None:
+    model = made(kind)
+    rows = torch.randint(0, ITEMS, (3, 6))
+    whole = model(rows)
+    for n in range(1, 6):
+        torch.testing.assert_close(model(rows[:, :n])[:, -1], whole[:, n - 1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_artefact_is_the_model_again(kind: str, tmp_path: Path) -> None:
+    model = made(kind)
+    again = artefacts.load(saved(model, tmp_path / "a"))
+    rows = torch.randint(0, ITEMS, (3, 6))
+    torch.testing.assert_close(again(rows) @ again.vectors().T, model(rows) @ model.vectors().T)
+
+
+@torch.no_grad()
+def test_a_gru_step_is_one_event(tmp_path: Path) -> None:
+    model = made("gru4rec")
+    found = encoder.GruEncoder(*_parts(saved(model, tmp_path / "a")))
+    state = found.start()
+    for row in (4, 7, 4):
+        state = found.step(state, row)
+    np.testing.assert_array_equal(state, found.encode(np.array([4, 7, 4])))
+    np.testing.assert_allclose(state, model(torch.tensor([[4, 7, 4]]))[0, -1].numpy(), atol=1e-5)
+    assert (found.start() == 0).all(), "a step has changed the state it began from"
+
+
+def _parts(a: embeddings.Artefact) -> tuple:
+    return a.vectors, a.encoder, a.manifest.encoder["config"]
+
+
+def test_a_step_is_quick_enough_for_the_stream(tmp_path: Path) -> None:
+    """150 µs at 128 dimensions is the limit; it takes about 10, so this fails on a change of kind, not on a busy machine."""
+    found = encoder.load(saved(made("gru4rec", dims=128), tmp_path / "a"))
+    state = found.step(found.start(), 0)
+    times = []
+    for row in np.arange(500) % ITEMS:
+        begin = time.perf_counter()
+        state = found.step(state, int(row))
+        times.append(time.perf_counter() - begin)
+    assert np.median(times) < 150e-6
+
+
+def test_encoders_that_this_code_cannot_run_are_refused(tmp_path: Path) -> None:
+    saved(made("gru4rec"), tmp_path / "a")
+    values = json.loads((tmp_path / "a" / MANIFEST).read_text())
+    for described, message in (
+        ({"kind": "mamba", "config": {}}, "an encoder of a kind"),
+        ({"kind": "gru4rec", "config": {}}, "weights of a gru4rec"),
+    ):
+        (tmp_path / "a" / MANIFEST).write_text(json.dumps(values | {"encoder": described}))
+        with pytest.raises(ArtefactError, match=message):
+            encoder.load(embeddings.read(tmp_path / "a"))
+    (tmp_path / "a" / MANIFEST).write_text(json.dumps(values | {"encoder": None}))
+    assert encoder.load(embeddings.read(tmp_path / "a")) is None
+
+
+def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
+    artefact = saved(made("gru4rec"), tmp_path / "a")
+    weights = dict(artefact.encoder) | {"gru.bias_hh_l0": np.zeros(3, np.float32)}
+    broken = embeddings.Artefact(artefact.folder, artefact.manifest, artefact.ids, artefact.vectors, None, weights)
+    with pytest.raises(ArtefactError, match="weights of a gru4rec"):
+        encoder.load(broken)
+    with pytest.raises(ArtefactError, match="weights of gru4rec"):
+        artefacts.load(broken)

@@ -5,6 +5,7 @@
     ├── SettingsError(ValueError)   an unknown or ill-typed setting
     ├── SnapshotError(ValueError)   a snapshot that this code or configuration cannot load
     ├── ArtefactError(ValueError)   a model artefact that is damaged, unsafe or not for this code
+    ├── QualityError(ValueError)    a model that is not good enough to be published
     ├── ServiceError(RuntimeError)  a broker, a Redis or a program that is needed is not there
     └── ContractError(AssertionError)  a model breaks what all models keep (`checks`)
 
@@ -36,6 +37,10 @@ class SnapshotError(HeadraceError, ValueError):
 
 class ArtefactError(HeadraceError, ValueError):
     """A model artefact is damaged, unsafe, or not one that this code can use."""
+
+
+class QualityError(HeadraceError, ValueError):
+    """A model is not good enough to be published; the message has the numbers."""
 
 
 class ServiceError(HeadraceError, RuntimeError):

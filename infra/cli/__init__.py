@@ -18,6 +18,7 @@ COMMANDS = {
     "tail": "infra.cli.tail",
     "dlq": "infra.cli.dlq",
     "train": "infra.cli.train",
+    "gate": "infra.cli.gate",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

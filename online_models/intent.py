@@ -27,7 +27,7 @@ Features = dict[int, float]
 
 SIZE = 1 << 12
 """Indices of features are below this."""
-LAYOUT = 1
+LAYOUT = 2
 """Raise it whenever a fact gets another index: samples and snapshots of another layout are refused."""
 MAX_WORDS, MAX_LENGTH = 16, 64
 """At most so many entries of a context count, and so many characters of each."""
@@ -153,23 +153,23 @@ class HashedFacts(base.Transformer):  # type: ignore[misc]
         return 2 + min(max(math.frexp(value)[1], _LOW), _HIGH) - _LOW
 
 
-def encode_sample(features: Features, converted: bool) -> bytes:
-    """A labelled sample as bytes: layout and label, then the indices (uint16, little endian).
+def encode_sample(features: Features) -> bytes:
+    """A sample as bytes: layout, then the indices (uint16, little endian).
 
-    >>> decode_sample(encode_sample({7: 1.0, 4000: 1.0}, True))
-    ({7: 1.0, 4000: 1.0}, True)
+    >>> decode_sample(encode_sample({7: 1.0, 4000: 1.0}))
+    {7: 1.0, 4000: 1.0}
     """
-    return struct.pack(f"<B{len(features)}H", LAYOUT << 1 | bool(converted), *features)
+    return struct.pack(f"<B{len(features)}H", LAYOUT, *features)
 
 
-def decode_sample(data: bytes) -> tuple[Features, bool]:
+def decode_sample(data: bytes) -> Features:
     """The sample that `encode_sample` wrote. Raises InputError on anything else."""
-    if len(data) % 2 == 0 or data[0] >> 1 != LAYOUT:
+    if len(data) % 2 == 0 or data[0] != LAYOUT:
         raise InputError(f"a sample of layout {LAYOUT}", repr(bytes(data[:8])), "run one release on all workers")
     indices = struct.unpack(f"<{len(data) // 2}H", data[1:])
     if indices and max(indices) >= SIZE:
         raise InputError(f"indices below {SIZE}", str(max(indices)), "run one release on all workers")
-    return dict.fromkeys(indices, 1.0), bool(data[0] & 1)
+    return dict.fromkeys(indices, 1.0)
 
 
 class IntentModel:

@@ -23,6 +23,7 @@ from online_models.features import feature_names
 from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
 from online_models.matrix_factorization import MatrixFactorization
+from online_models.open_sessions import OpenSessions
 from online_models.popularity import Popularity
 from online_models.ratings import Ratings
 from online_models.recency import Recency
@@ -79,10 +80,20 @@ class Knowledge:
         self.lists = tuple(name for source in self.sources for name in source.lists)
         self.features = feature_names(self.lists, len(s.popularity))
         self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
-        shaping = (config.seed, config.sources, config.blend, config.dedup_window, config.weights, self.features)
+        shaping = (
+            config.seed,
+            config.sources,
+            config.blend,
+            config.dedup_window,
+            config.weights,
+            self.features,
+            config.conversions,
+            config.sessions.gap_s,
+        )
         self.fingerprint = hash_id(msgspec.json.encode(shaping, order="sorted").decode()) >> 1
         """Of the settings that a snapshot depends on."""
         self.intent = IntentModel()
+        self.open_sessions = OpenSessions(config.sessions.gap_s * 1000)
         self.drift = DriftMonitor()
         self.clock = self.now_ms = 0
         self.rating_max = 0.0
@@ -120,8 +131,7 @@ class Knowledge:
                 self._apply_factors(delta.items, delta.data)
             elif name == "blend":
                 self.blend.apply(delta.data)
-            elif name == "intent":
-                self._learn_intent(delta.data)
+        self._follow_session(x)
         if rated and x.value is not None:
             self.rating_max = max(self.rating_max, x.value)
         self.items.touch(row, x.timestamp)
@@ -138,8 +148,20 @@ class Knowledge:
             rows, steps = rows[keep], steps[keep]
         self.factors.apply(rows, steps)
 
-    def _learn_intent(self, data: bytes) -> None:
-        sample, converted = decode_sample(data)
+    def _follow_session(self, x: Interaction) -> None:
+        """A session that converts is a positive for the intent model, one that falls silent a negative."""
+        sample = x.deltas.get("intent")
+        if x.event_type in self.config.conversions:
+            found = self.open_sessions.converts(x.session)
+            if found:
+                self._learn_intent(found, True)
+        else:
+            self.open_sessions.touch(x.session, x.timestamp, sample.data if sample is not None else b"")
+        for over in self.open_sessions.over(self.now_ms):
+            self._learn_intent(over, False)
+
+    def _learn_intent(self, data: bytes, converted: bool) -> None:
+        sample = decode_sample(data)
         p = min(max(self.intent.score_one(sample), 1e-6), 1.0 - 1e-6)
         self.note("intent log loss", -math.log(p if converted else 1.0 - p), top=4.0)
         self.intent.learn_one(sample, converted)
@@ -177,7 +199,7 @@ class Knowledge:
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self.sources}
         parts |= {"items": self.items, "offsets": self.offsets, "event_ids": self.event_ids, "blend": self.blend}
-        parts |= {"intent": self.intent, "drift": self.drift}
+        parts |= {"intent": self.intent, "open_sessions": self.open_sessions, "drift": self.drift}
         return parts
 
     def snapshot(self) -> Arrays:

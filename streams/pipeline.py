@@ -17,7 +17,7 @@ from online_models.items import hash_id
 from .config import PipelineConfig
 from .contracts.catalogue import Item
 from .contracts.events import Event, Source
-from .contracts.interactions import Interaction
+from .contracts.interactions import Delta, Interaction
 from .contracts.recommendations import Recommendation
 from .filters import Filters
 from .knowledge import Knowledge
@@ -106,11 +106,14 @@ class Pipeline:
             self.counts["redelivered"] += 1
         if not applied or not learned:
             made, step = self.teacher.interaction(event, source, state, weight, event_hash, moment)
+            if not applied:
+                self.sessions.apply(state, entry_of(event, source, event_hash, weight, step), source.partition)
+                if state.sample:
+                    made.deltas["intent"] = Delta([], state.sample)
             if not learned:
                 k.learn(held or made)
                 interaction = None if held else made
             if not applied:
-                self.sessions.apply(state, entry_of(event, source, event_hash, weight, step), source.partition)
                 intent = 1.0 if state.converted else k.intent.score_one(k.intent.features(state.facts()))
                 self.sessions.note_intent(state, round(intent, 6))
         self.moments.settle(moment, event, source)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from online_models.intent import decode_sample, encode_sample
-
 from .config import PipelineConfig
 from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
@@ -45,10 +43,7 @@ class Teacher:
             at = np.flatnonzero(moment.rows == row)
             if len(at):
                 deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
-        sample = self._intent_sample(event, state, begins)
-        if sample:
-            deltas["intent"] = Delta([], sample)
-        session = state.hash ^ (event.timestamp if begins else state.session_ms)
+        session = state.hash ^ (max(event.timestamp, state.last_ms) if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
             user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
@@ -56,12 +51,3 @@ class Teacher:
             clock=k.clock + 1, deltas=deltas,
         )  # fmt: skip
         return interaction, step
-
-    def _intent_sample(self, event: Event, state: UserState, begins: bool) -> bytes:
-        """The labelled sample of a session that this event closes (not converted) or converts; empty otherwise."""
-        if not state.sample or state.converted:
-            return b""
-        converts = event.event_type in self._config.conversions
-        if not begins and not converts:
-            return b""
-        return encode_sample(decode_sample(state.sample)[0], not begins)

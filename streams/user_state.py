@@ -60,7 +60,6 @@ class Image(msgspec.Struct, array_like=True):
     types: dict[str, int]
     value: float | None
     context: dict[str, str]
-    sample: bytes
     intent: float
 
 
@@ -166,7 +165,7 @@ class UserState:
         if self.starts_session(entry.timestamp, entry.session_id, config.sessions.gap_s * 1000):
             self.n_sessions += 1
             self.session_ms, self.session_seq, self.session_events = now, self.n_events, 0
-            self.converted, self.types, self.sample = 0, {}, b""
+            self.converted, self.types = 0, {}
             self.session_id = entry.session_id
         if self.session_id is None:
             self.session_id = entry.session_id
@@ -177,7 +176,7 @@ class UserState:
         self.session_events += 1
         self.types[entry.event_type] = self.types.get(entry.event_type, 0) + 1
         if entry.event_type in config.conversions and not self.converted:
-            self.converted, self.sample = 1, b""
+            self.converted = 1
             self.n_conversions += 1
         if entry.weight > 0.0 and row >= 0:
             flags = RATED if entry.event_type == "rating" else BOUGHT if entry.event_type == "purchase" else 0
@@ -190,11 +189,11 @@ class UserState:
         self.context = entry.context or self.context
         self.intent = entry.intent
         self.offset = entry.offset
-        if not self.converted and self._drawn(entry.event, config.seed):
-            self.sample = encode_sample(_FACTS.transform_one(self.facts()), False)
+        drawn = not self.converted and self._drawn(entry.event, config.seed)
+        self.sample = encode_sample(_FACTS.transform_one(self.facts())) if drawn else b""
 
     def _drawn(self, event: int, seed: int) -> bool:
-        """Whether this event stands for its session: each event of a session is equally likely to be the last one drawn."""
+        """Whether this event stands for its session from now on: each event is equally likely to be the last one drawn."""
         draw = ((event ^ seed) * 0x9E3779B97F4A7C15 >> 11) & 0xFFFFFFFF
         return draw * self.session_events < 1 << 32
 
@@ -243,8 +242,7 @@ class UserState:
                 v=1, partition=self.partition, offset=self.offset, items=[ids[i] for i in own["item"].tolist()],
                 own=own.tobytes(), vector=self.vector.tobytes() if self.vector.any() else b"",
                 numbers=[getattr(self, n) for n in _NUMBERS], last_item=self.last_item, last_type=self.last_type,
-                session_id=self.session_id, types=self.types, value=self.value, context=self.context, sample=self.sample,
-                intent=self.intent,
+                session_id=self.session_id, types=self.types, value=self.value, context=self.context, intent=self.intent,
             )
         )  # fmt: skip
 
@@ -267,8 +265,7 @@ class UserState:
         for name, number in zip(_NUMBERS, image.numbers, strict=True):
             setattr(state, name, number)
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
-        state.types, state.value, state.context, state.sample = image.types, image.value, image.context, image.sample
-        state.intent = image.intent
+        state.types, state.value, state.context, state.intent = image.types, image.value, image.context, image.intent
         return state
 
 

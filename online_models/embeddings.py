@@ -118,9 +118,9 @@ def write(
             git_commit=git_commit, encoder=shown,
         )  # fmt: skip
         _save(temporary / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode() + b"\n")
-        _sync_folder(temporary)
+        sync(temporary)
         temporary.rename(folder)
-        _sync_folder(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -133,8 +133,8 @@ def read_manifest(folder: Path, sha256: str | None = None) -> Manifest:
         raw = (folder / MANIFEST).read_bytes()
     except OSError as error:
         raise ArtefactError(f"an artefact at {folder}", f"no {MANIFEST} ({error.strerror})", _AGAIN) from error
-    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
-        raise ArtefactError(f"{MANIFEST} with sha256 {sha256}", hashlib.sha256(raw).hexdigest(), _AGAIN)
+    if sha256 is not None and sha256_of(raw) != sha256:
+        raise ArtefactError(f"{MANIFEST} with sha256 {sha256}", sha256_of(raw), _AGAIN)
     return parse_manifest(raw, str(folder))
 
 
@@ -223,6 +223,11 @@ def manifest_sha256(folder: Path) -> str:
     return _sha256(folder / MANIFEST)
 
 
+def sha256_of(raw: bytes) -> str:
+    """sha256 of some bytes, in hex."""
+    return hashlib.sha256(raw).hexdigest()
+
+
 def _plain(path: Path) -> Path:
     if path.is_symlink() or not path.is_file():
         raise ArtefactError(f"a file at {path}", "a link" if path.is_symlink() else "none", _AGAIN)
@@ -243,7 +248,7 @@ def _shape(arrays: Mapping[str, Floats], name: str, shape: tuple[int, ...], fold
 
 
 def _content(parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return sha256_of(json.dumps(parts, sort_keys=True).encode())
 
 
 def _save(path: Path, *parts: bytes | memoryview) -> str:
@@ -265,8 +270,9 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -19,6 +19,7 @@ COMMANDS = {
     "dlq": "infra.cli.dlq",
     "train": "infra.cli.train",
     "gate": "infra.cli.gate",
+    "publish-model": "infra.cli.publish_model",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

@@ -1,0 +1,53 @@
+"""``headrace publish-model``: an artefact to where workers fetch it, and the announcement on topic models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from infra import topics
+from infra.settings import Settings, with_settings
+
+if TYPE_CHECKING:
+    from streams.contracts.models import Announcement
+
+SLOT = "deep"
+"""The slot of the deep model, if nothing else is said: the key on topic models."""
+
+
+@click.command("publish-model")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--to", metavar="URL", help="A folder or an fsspec URL (s3://…); by default published/ in the data folder."
+)
+@click.option("--slot", default=SLOT, show_default=True, help="What the version is for: the key on topic models.")
+@click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
+@click.option("--pin", multiple=True, metavar="VERSION", help="A version that stays however old it is.")
+@click.option("--announce/--no-announce", default=True, help="Tell the workers.")
+@with_settings
+def command(
+    folder: Path, to: str | None, slot: str, keep: int, pin: tuple[str, ...], announce: bool, settings: Settings
+) -> None:  # fmt: skip
+    """Copy the artefact DIR to where workers fetch it, and announce it on topic models."""
+    from offline.publish import publish
+
+    tell = announcer(settings, slot) if announce else lambda announcement: None
+    announcement = publish(folder, to or str(settings.data_dir / "published"), tell, keep, pin)
+    click.echo(msgspec.json.encode(announcement).decode())
+
+
+def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
+    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them."""
+    topics.require(settings, settings.topics.models)
+
+    def tell(announcement: Announcement) -> None:
+        with topics.producer(settings) as client:
+            sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=slot.encode())
+            client.flush()
+            sent.get(timeout=30)
+
+    return tell

@@ -10,6 +10,7 @@ from online_models.base import FloatArray, IntArray, Query
 from online_models.blend import ACTIVE, active_contexts
 
 from .candidates import Candidates
+from .fallback import fill
 from .filters import Filters
 from .knowledge import Knowledge
 from .user_state import UserState
@@ -65,7 +66,7 @@ class Scorer:
         return active
 
     def rank(self, state: UserState, timestamp: int, k: int, x: FloatArray) -> Ranked:
-        """The user's list at this time, ``k`` long where there are that many items; ``x`` takes the features."""
+        """The user's list at this time, ``k`` long where `fallback` reaches that far; ``x`` takes the features."""
         config = self._knowledge.config
         c = self.candidates
         q = self.query(state, timestamp, config.sessions.recent)
@@ -73,28 +74,17 @@ class Scorer:
         self._filters.block(state)
         try:
             n = c.gather(q, x)
-            fill = self._fill(c.rows[:n], k) if n < k else ()
+            more = fill(self._knowledge, c.rows[:n], state.own[: state.n]["item"], k - n) if n < k else ()
         finally:
             self._filters.unblock(state)
         blend = self._knowledge.blend
         weights = blend.collapse(active)
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)
         found = blend.rank(x, n, weights, c.rows, self._scores, rows, scores, at)
-        for row in fill:
+        for row in more:
             rows[found], scores[found], at[found] = row, (scores[found - 1] if found else 0.0), -1
             found += 1
         generic = None
         if state.n == 0:
             generic = "nothing is known of the user yet"
         return Ranked(rows[:found], scores[:found], at[:found], active, weights, q.recent, generic)
-
-    def _fill(self, have: IntArray, k: int) -> list[int]:
-        """More items where the sources have too few: any that may be listed, those with most events first."""
-        items = self._knowledge.items
-        n = len(items)
-        free = np.flatnonzero(items.blocked[:n] == 0)
-        free = np.setdiff1d(free, have)
-        if len(free) + len(have) == 0:  # everything is consumed: better a known item than none
-            free = np.flatnonzero(items.blocked[:n] & 1 == 0)
-        order = np.lexsort((free, -items.count[free]))[: k - len(have)]
-        return [int(r) for r in free[order]]

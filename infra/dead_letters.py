@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import redis
@@ -22,6 +22,8 @@ from infra.publishing import publisher, user_key
 from infra.settings import Settings, redact
 from online_models.errors import ServiceError
 from streams.contracts.dead_letters import DeadLetter, Reason
+
+T = TypeVar("T")
 
 CHUNK = 1_000
 """Letters that are sorted, sent and noted together."""
@@ -83,7 +85,7 @@ def redrive(
     with contextlib.ExitStack() as stack:
         done = stack.enter_context(_done(settings))
         out = None if dry_run else stack.enter_context(publisher(settings, settings.topics.events))
-        for chunk in _chunks(found for record in records(settings) if (found := letter(record.value))):
+        for chunk in chunks(found for record in records(settings) if (found := letter(record.value))):
             oldest = min(found.time for found in chunk) if oldest is None else oldest
             wanted = {_mark(found): found for found in chunk if chosen(found, reasons, since)}
             before = done.known(wanted)
@@ -105,7 +107,16 @@ def redrive(
     return result
 
 
-def _chunks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+def sent_again(settings: Settings, letters: Iterable[DeadLetter]) -> list[bool]:
+    """Whether `redrive` has sent each of the letters again. Raises ServiceError without Redis."""
+    marks = [_mark(letter) for letter in letters]
+    with _done(settings) as done:
+        known = done.known(marks)
+    return [mark in known for mark in marks]
+
+
+def chunks(letters: Iterable[T]) -> Iterator[list[T]]:
+    """The letters, `CHUNK` at a time."""
     source = iter(letters)
     while chunk := list(itertools.islice(source, CHUNK)):
         yield chunk

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
 from infra import dead_letters
 from infra.cli.parameters import Instant
 from infra.records import json_line, text_line
 from infra.settings import Settings, with_settings
-from streams.contracts.dead_letters import Reason
+from online_models.errors import ServiceError
+from streams.contracts.dead_letters import DeadLetter, Reason
 
 _REASON = click.option(
     "--reason",
@@ -35,19 +40,30 @@ def command() -> None:
 def list_letters(
     reasons: tuple[str, ...], since: int | None, limit: int | None, as_json: bool, settings: Settings
 ) -> None:
-    """Print the dead letters, one a line."""
+    """Print the dead letters, one a line. Those that redrive has sent again stay, and are marked so (not with --json)."""
+    letters = ((record, dead_letters.letter(record.value)) for record in dead_letters.records(settings))
+    found = ((record, each) for record, each in letters if each and dead_letters.chosen(each, reasons, since))
     out = click.get_binary_stream("stdout")
-    printed = 0
-    for record in dead_letters.records(settings):
-        letter = dead_letters.letter(record.value)
-        if letter is None or not dead_letters.chosen(letter, reasons, since):
-            continue
+    for record, again in _with_marks(settings, itertools.islice(found, limit), as_json):
         line = json_line("events.dlq", record) if as_json else text_line("events.dlq", record).encode()
-        out.write(line + b"\n")
-        printed += 1
-        if printed == limit:
-            break
+        out.write(line + b" (sent again)" * again + b"\n")
     out.flush()
+
+
+def _with_marks(
+    settings: Settings, found: Iterator[tuple[Any, DeadLetter]], as_json: bool
+) -> Iterator[tuple[Any, bool]]:
+    """Records, and whether to mark them; without Redis, which alone knows it, none is marked."""
+    ask = not as_json
+    for chunk in dead_letters.chunks(found):
+        again = [False] * len(chunk)
+        if ask:
+            try:
+                again = dead_letters.sent_again(settings, (letter for _, letter in chunk))
+            except ServiceError as error:
+                ask = False
+                click.echo(f"letters that were sent again are not marked: {error}", err=True)
+        yield from ((record, mark) for (record, _), mark in zip(chunk, again, strict=True))
 
 
 @command.command("redrive")

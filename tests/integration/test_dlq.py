@@ -109,6 +109,19 @@ def test_redrive_mends_the_key_and_doubles_nothing(buried: Settings) -> None:
     assert len(sent(buried)) == 5
 
 
+def test_list_marks_what_was_sent_again(buried: Settings) -> None:
+    dlq(buried, "redrive", "--reason", "not_json")
+    lines = dlq(buried, "list").stdout.splitlines()
+    assert {line.split(":")[-2].split()[-1] for line in lines if line.endswith(" (sent again)")} == {"not_json"}
+    assert len(lines) == 6
+    assert "sent again" not in dlq(buried, "list", "--json").stdout
+    alone = msgspec.structs.replace(buried, redis="redis://127.0.0.1:1/0")
+    result = dlq(alone, "list")
+    assert len(result.stdout.splitlines()) == 6
+    assert "(sent again)" not in result.stdout
+    assert result.stderr.startswith("letters that were sent again are not marked: expected the Redis")
+
+
 def test_filters_leave_the_rest_for_later(buried: Settings) -> None:
     assert dead_letters.redrive(buried, ["wrong_key"], since=NOW + 1).sent == {"wrong_key": 1}
     assert dead_letters.redrive(buried, ["wrong_key"]).sent == {"wrong_key": 1}

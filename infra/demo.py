@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from streams import recorded_log
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event
 from streams.contracts.recommendations import Recommendation
+from streams.reasons import title_of
 
 PARTITIONS = 4
 WORKERS = 2
@@ -180,6 +181,11 @@ class Watch:
             thread.join(timeout=5)
 
     @property
+    def measured_s(self) -> float:
+        """How long `rate` has been measured."""
+        return self.last_s - self.first_s if self.published > self._counted else 0.0
+
+    @property
     def rate(self) -> float:
         """Lists a second since the first one, or since `lap`."""
         count = self.published - self._counted
@@ -218,6 +224,18 @@ def _samples(page: str) -> Iterator[tuple[tuple[str, str], float]]:
             yield (metric, label[len('name="') : -len('"}')]), float(value)
 
 
+def names_of(item_ids: Iterable[str], catalogue: dict[str, Item]) -> dict[str, str]:
+    """Item → its name, with the id where two of the items have the same one.
+
+    >>> catalogue = {n: Item(item_id=n, title="Milk") for n in ("1", "2")} | {"3": Item(item_id="3", title="Eggs")}
+    >>> names_of(["1", "2", "3", "1"], catalogue)
+    {'1': 'Milk #1', '2': 'Milk #2', '3': 'Eggs'}
+    """
+    titles = {item_id: title_of(item_id, catalogue) for item_id in item_ids}
+    shared = Counter(titles.values())
+    return {item_id: f"{title} #{item_id}" if shared[title] > 1 else title for item_id, title in titles.items()}
+
+
 def typical_users(shop: Shop, count: int = 3) -> dict[str, list[Event]]:
     """Users with a fair number of events late in the log, with their last events (the latest last)."""
     seen: dict[str, deque[Event]] = {}
@@ -239,6 +257,8 @@ class Player:
     def __init__(self, settings: Settings, shop: Shop, full_speed: int, rate: Callable[[], float]) -> None:
         self._settings, self._shop, self._full_speed, self._rate = settings, shop, full_speed, rate
         self.sent = 0
+        self.steady_rate = 0.0
+        """Events a second that went out after the first part: the rate that was asked for, if there was time to keep it."""
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="publish")
 
@@ -263,4 +283,6 @@ class Player:
                 if wait > 0.002:
                     time.sleep(wait)
             self.sent = n + 1
+            if n > self._full_speed:
+                self.steady_rate = (n - self._full_speed) / max(time.monotonic() - began, 1e-9)
             yield raw

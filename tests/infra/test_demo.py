@@ -1,0 +1,91 @@
+"""What the demo shows: no figure before there is one, what it waits for, names that can be told apart."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from infra import demo
+from infra.cli import demo as shown
+from infra.settings import Settings
+from streams.contracts.catalogue import Item
+from streams.contracts.events import Event
+from streams.contracts.recommendations import RecommendedItem
+
+LONG = "Soft Drinks 12/18&15Pk Can Car"
+
+
+def text_of(*renderables: Any, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    for each in renderables:
+        console.print(each)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> demo.Shop:
+    titles = {"1": f"{LONG} 12 oz", "2": f"{LONG} 2 l", "3": "Milk", "4": "Milk", "5": "[red]Eggs"}
+    log = tmp_path / "log.jsonl"
+    events = [
+        Event(timestamp=n, user_id="7", item_id=str(n % 5 + 1), event_type="purchase", event_id=str(n))
+        for n in range(100)
+    ]
+    log.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+    return demo.Shop(log, 100, {key: Item(item_id=key, title=title) for key, title in titles.items()})
+
+
+def test_no_figure_before_there_is_one(shop: demo.Shop) -> None:
+    watch = demo.Watch(Settings())
+    lines = text_of(shown._now("x", {}, shop, watch, False)).splitlines()
+    assert ["–" in line for line in lines] == [False, True, True, True]
+    assert not any(letter.isdigit() for line in lines for letter in line.replace("@20", ""))
+    watch.published, watch.first_s, watch.last_s = 500, 10.0, 12.0
+    text = text_of(shown._now("x", {"blend": {"hr_at_20": 0.25}}, shop, watch, False))
+    assert "250 (at full speed)" in text
+    assert "0.250 lately" in text
+
+
+def test_says_what_it_waits_for() -> None:
+    assert "as fast as it goes" in shown._doing(10, 75, None)
+    assert "waiting until the workers have caught up" in shown._doing(75, 75, None)
+    assert "half of that speed (1,600 events/s)" in shown._doing(80, 75, 1600.0)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_names_can_be_told_apart(shop: demo.Shop, width: int) -> None:
+    items = [RecommendedItem(item_id=key, score=1.0, source="far", reason="seen with [x]") for key in "12345"]
+    latest = type("Made", (), {"items": items})
+    watch = type("W", (), {"recommendation": lambda self, user: latest})()
+    console = Console(file=io.StringIO(), width=width)
+    shown._people(console, shop, watch)  # type: ignore[arg-type]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    recommended = " ".join(" ".join(cell[1] for cell in cells).split())
+    assert recommended == f"{LONG} 12 oz {LONG} 2 l Milk #3 Milk #4 [red]Eggs"
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_half_speed_is_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[float] = []
+
+    def publish_log(settings: Settings, lines: Iterator[bytes], *rest: Any, **options: Any) -> None:
+        for _ in lines:
+            sent.append(time.monotonic())
+
+    monkeypatch.setattr(demo.publishing, "publish_log", publish_log)
+    monkeypatch.setattr(demo.publishing, "publish_catalogue", lambda *arguments: 0)
+    player = demo.Player(Settings(), shop, 60, lambda: 100.0)
+    player.start()
+    player._thread.join(20)
+    assert player.failure is None
+    assert len(sent) == 100
+    assert player.steady_rate == pytest.approx(39 / (sent[-1] - sent[60]), rel=0.05)
+    assert player.steady_rate <= 101

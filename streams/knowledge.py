@@ -133,7 +133,7 @@ class Knowledge:
                 self.blend.apply(delta.data)
         self._follow_session(x)
         if rated and x.value is not None:
-            self.rating_max = max(self.rating_max, x.value)
+            self.rating_max = top_rating(self.rating_max, x.value)
         self.items.touch(row, x.timestamp)
         self._note_burst(row)
         if self.items.full():
@@ -243,6 +243,15 @@ class Knowledge:
     def memory(self) -> dict[str, int]:
         """Bytes by part."""
         return {name: int(part.nbytes) for name, part in self._parts().items()}
+
+
+def top_rating(top: float, value: float) -> float:
+    """The largest rating so far, 0 before the first.
+
+    One that is far too large lifts it to twice what it was at most, and what it was lifted to fades by a thousandth a
+    rating: a slip of one user must not make everybody's ratings low ones.
+    """
+    return max(top * 0.999, min(value, 2.0 * top if top > 0.0 else 1_000.0))
 
 
 def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:

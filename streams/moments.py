@@ -7,8 +7,9 @@ into the middle of one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -20,6 +21,10 @@ from online_models.metrics import K
 from .contracts.events import Event, Source
 from .prequential import GONE, Moment
 
+MOST = 50_000
+"""Open moments of a partition (users at one timestamp: logs with a resolution of days have many). Beyond it the oldest
+closes, and what comes of it later is a moment of its own."""
+
 
 @dataclass(slots=True)
 class _Front:
@@ -29,6 +34,8 @@ class _Front:
     first: int
     latest: int
     moments: dict[str, Moment]
+    teaching: deque[Moment] = field(default_factory=deque)
+    """Those whose features are still there, oldest first."""
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -58,7 +65,7 @@ _decode = msgspec.msgpack.Decoder(list[_SavedFront]).decode
 
 
 class OpenMoments:
-    """The moments that may get more events, by partition and user; bounded.
+    """The moments that may get more events, by partition and user; at most `MOST` of a partition.
 
     ``judge`` is called with each moment that closes. At most ``teaching`` moments of a partition keep the features that
     the blend learns from (the oldest lose them first), and at most ``uncommitted`` offsets are held back.
@@ -98,11 +105,11 @@ class OpenMoments:
         front = self._fronts[source.partition]
         if event.timestamp == front.timestamp:
             front.moments[event.user_id] = moment
-            if len(front.moments) > self._teaching:
-                for old in front.moments.values():
-                    if old.x is not None:
-                        self._release(old)
-                        break
+            front.teaching.append(moment)
+            if len(front.teaching) > self._teaching:
+                self._release(front.teaching.popleft())
+            if len(front.moments) > MOST:
+                self._close(front.moments.pop(next(iter(front.moments))))
 
     def settle(self, moment: Moment, event: Event, source: Source) -> None:
         """The event has been dealt with: a late one was a moment of its own."""
@@ -147,10 +154,11 @@ class OpenMoments:
 
     def restore(self, state: npt.NDArray[np.uint8]) -> None:
         """Take over a snapshot: events that belong to its moments find them."""
-        self._fronts = {
-            f.partition: _Front(f.timestamp, f.first, f.latest, {m.user: self._load(f.timestamp, m) for m in f.moments})
-            for f in _decode(state.tobytes())
-        }
+        self._fronts = {}
+        for f in _decode(state.tobytes()):
+            moments = {saved.user: self._load(f.timestamp, saved) for saved in f.moments}
+            teaching = deque(moment for moment in moments.values() if moment.x is not None)
+            self._fronts[f.partition] = _Front(f.timestamp, f.first, f.latest, moments, teaching)
 
     def _save(self, user: str, m: Moment) -> _Saved:
         rows = x = active = b""

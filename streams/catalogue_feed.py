@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streams.contracts.catalogue import Item
+from streams.contracts.catalogue import MAX_ITEM_BYTES, Item
 from streams.tailing import Breather, Tail
 
 log = logging.getLogger("headrace")
@@ -19,13 +19,14 @@ FETCH = 500
 class CatalogueFeed:
     """Calls ``update(item_id, item)`` for each record, ``update(item_id, None)`` for a removal.
 
-    A record that is no item of that id is logged, counted (``refused``) and left out.
+    A record that is no item of that id is logged, told by calling ``refused``, and left out: what was known stays.
     """
 
-    def __init__(self, tail: Tail, update: Callable[[str, Item | None], None]) -> None:
-        self._tail, self._update = tail, update
+    def __init__(
+        self, tail: Tail, update: Callable[[str, Item | None], None], refused: Callable[[], None] = lambda: None
+    ) -> None:
+        self._tail, self._update, self._refused = tail, update, refused
         self._decode = msgspec.json.Decoder(Item).decode
-        self.refused = 0
 
     async def catch_up(self) -> None:
         """Read to the end of the topic."""
@@ -48,11 +49,13 @@ class CatalogueFeed:
     def _apply(self, record: Any) -> None:
         try:
             item_id = (record.key or b"").decode()
+            if len(record.value or b"") > MAX_ITEM_BYTES:
+                raise ValueError(f"expected at most {MAX_ITEM_BYTES} bytes, got {len(record.value)}")
             item = self._decode(record.value) if record.value else None
             if not item_id or (item is not None and item.item_id != item_id):
-                raise ValueError(f"expected the item id as key, got {item_id!r}")
+                raise ValueError(f"expected the item id as key, got {item_id[:64]!r}")
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            self.refused += 1
+            self._refused()
             log.warning("items-%d/%d is no item, left out: %s", record.partition, record.offset, error)
             return
         self._update(item_id, item)

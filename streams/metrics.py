@@ -35,6 +35,9 @@ class WorkerMetrics:
         self.dead_letters = Counter(
             "headrace_dead_letters", "Records refused, by reason.", ["reason"], registry=registry
         )
+        self.items_refused = Counter(
+            "headrace_items_refused", "Records of the catalogue that are no item, left out.", registry=registry
+        )
         self.latency = Histogram(
             "headrace_latency_seconds", "Event read to list handed to the producer.", buckets=LATENCIES,
             registry=registry,

@@ -15,6 +15,9 @@ from .contracts.catalogue import Item
 FILL = "fill"
 """Source of the items that fill up a list where the sources name too few."""
 
+MAX_TITLE = 80
+"""Most characters of a title in a reason: it stands in many reasons of a list, and a list has to fit into a message."""
+
 _PLAIN = {
     "again": "from your history",
     "knn": "liked by people with a history like yours",
@@ -59,6 +62,7 @@ def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms
     >>> in_words("near", "Milk")
     'seen with Milk'
     """
+    title = shortened(title)
     if source == "often":
         days = (last_ms - first_ms) / max(count - 1, 1) / 86_400_000
         if count >= 2 and days >= 1:
@@ -71,6 +75,15 @@ def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms
     if source.startswith("popular-"):
         return "popular now" if float(source[8:]) <= 1_000 else "popular"
     return _PLAIN.get(source, source)
+
+
+def shortened(title: str) -> str:
+    """A title as it stands in a reason, of at most `MAX_TITLE` characters.
+
+    >>> shortened("Milk"), shortened("Milk" * 100) == "Milk" * 19 + "Mil…"
+    ('Milk', True)
+    """
+    return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1].rstrip() + "…"
 
 
 def title_of(item_id: str, catalogue: dict[str, Item]) -> str:

@@ -205,7 +205,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         catalogue = Tail(brokers, names.items)
         self._tails.append(catalogue)
         await catalogue.start({})
-        feed = CatalogueFeed(catalogue, pipeline.catalogue_update)
+        feed = CatalogueFeed(catalogue, pipeline.catalogue_update, self.metrics.items_refused.inc)
         await feed.catch_up()
         self._watch(pipeline)
         self.web_server.serve(pipeline, self.store)

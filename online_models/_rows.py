@@ -170,11 +170,12 @@ class Rows:
         self._bind()
         _copy_rows(*old, new_index, map_keys, *self.pool, self.cap)
 
-    def snapshot(self, name: str) -> dict[str, npt.NDArray[Any]]:
+    def snapshot(self, name: str, weights: bool = True) -> dict[str, npt.NDArray[Any]]:
+        """Views of what is in use; of rows that are rings, which have no weights, without these."""
         used = int(self.tail[0])
         return {
             f"{name}.keys": self.keys[:used],
-            f"{name}.weights": self.weights[:used],
+            f"{name}.weights": self.weights[: used if weights else 0],
             f"{name}.start": self.start,
             f"{name}.room": self.room,
             f"{name}.size": self.size,
@@ -185,6 +186,8 @@ class Rows:
     def restore(self, name: str, state: dict[str, npt.NDArray[Any]]) -> None:
         for field in ("keys", "weights", "start", "room", "size", "free", "tail"):
             setattr(self, field, state[f"{name}.{field}"].copy())
+        if len(self.weights) < len(self.keys):
+            self.weights = np.zeros(len(self.keys), np.float32)
         self._bind()
 
     @property

@@ -177,7 +177,9 @@ class MatrixFactorization:
 
     def snapshot(self) -> Arrays:
         own = self.queue.snapshot() if self.queue is not None else {}
-        return {f: getattr(self, f) for f in self._FIELDS} | own
+        known = int(self.clock[1])  # rows beyond it are room to grow
+        rows = {"vectors": self.vectors[:known], "squares": self.squares[:known], "last_seen": self.last_seen[:known]}
+        return {f: getattr(self, f) for f in self._FIELDS} | rows | own
 
     def restore(self, state: Arrays) -> None:
         for field in self._FIELDS:

@@ -116,6 +116,52 @@ def _candidates(
     return drain_top(acc, touched, count, blocked, items.shape[0], items, scores)
 
 
+@njit(cache=True)
+def _forget(members: Any, length: Any, new_index: Any) -> None:
+    """Rename the items of every unit; those that are gone leave it, the others close up."""
+    for slot in range(length.shape[0]):
+        n = 0
+        for i in range(min(length[slot], members.shape[1])):
+            row = new_index[members[slot, i]]
+            if row >= 0:
+                members[slot, n] = row
+                n += 1
+        length[slot] = n
+
+
+@njit(cache=True)
+def _unroll(keys: Any, start: Any, size: Any, head: Any, cap: int) -> None:
+    """Lay every ring out from its oldest entry, so that it can start at head 0 again."""
+    old = np.empty(cap, np.int32)
+    for row in range(min(head.shape[0], size.shape[0])):
+        n, first = size[row], head[row] % cap
+        if first > 0:
+            at = start[row]
+            old[:n] = keys[at : at + n]
+            keys[at : at + n - first] = old[first:n]
+            keys[at + n - first : at + n] = old[:first]
+        head[row] = 0
+
+
+@njit(cache=True)
+def _gather(members: Any, length: Any, entries: Any) -> None:
+    """The members of all units, one unit after the other."""
+    at = 0
+    for slot in range(length.shape[0]):
+        for i in range(length[slot]):
+            entries[at] = members[slot, i]
+            at += 1
+
+
+@njit(cache=True)
+def _spread(entries: Any, length: Any, members: Any) -> None:
+    at = 0
+    for slot in range(length.shape[0]):
+        for i in range(length[slot]):
+            members[slot, i] = entries[at]
+            at += 1
+
+
 class SessionKNN:
     """Session kNN that knows every event at once.
 
@@ -196,32 +242,31 @@ class SessionKNN:
             self.inner, self.hit_at, self.slots, self.near, self.near_sim, q.scratch.acc, q.scratch.touched, items[0], scores[0],
         )  # fmt: skip
 
-    _FIELDS = ("head", "members", "length", "touched_at", "serial", "key", "clock")
+    _FIELDS = ("head", "length", "touched_at", "serial", "key", "clock")
 
     def snapshot(self) -> Arrays:
-        return {**self.rows.snapshot("rows"), **{f: getattr(self, f) for f in self._FIELDS}}
+        """Members as one flat array, as many as there are: units are mostly much shorter than ``width``."""
+        entries = np.empty(int(self.length.sum()), np.int32)
+        _gather(self.members, self.length, entries)
+        fields = {f: getattr(self, f) for f in self._FIELDS}
+        return {**self.rows.snapshot("rows", weights=False), **fields, "entries": entries}
 
     def restore(self, state: Arrays) -> None:
         self.rows.restore("rows", state)
         for field in self._FIELDS:
             setattr(self, field, state[field].copy())
+        self.members = np.zeros((len(self.serial), self.width), np.int32)
+        _spread(state["entries"], self.length, self.members)
         self.slot_of = {int(self.key[s]): int(s) for s in np.flatnonzero(self.serial >= 0)}
         self._work()
 
     def remap(self, new_index: IntArray) -> None:
-        for slot in np.flatnonzero(self.serial >= 0):
-            kept = new_index[self.members[slot, : min(int(self.length[slot]), self.width)]]
-            kept = kept[kept >= 0]
-            self.members[slot, : len(kept)] = kept
-            self.length[slot] = len(kept)
+        _forget(self.members, self.length, new_index)
         self.rows.reserve(len(new_index), 0)
-        # rings are laid out from the oldest entry before they move, so that they can start at head 0 again
-        for row in np.flatnonzero(self.head[: len(new_index)] > 0):
-            at, size = int(self.rows.start[row]), int(self.rows.size[row])
-            self.rows.keys[at : at + size] = np.roll(self.rows.keys[at : at + size], -(int(self.head[row]) % self.m))
-        self.head = np.zeros_like(self.head)
+        _unroll(self.rows.keys, self.rows.start, self.rows.size, self.head, self.m)
         self.rows.remap(new_index, map_keys=False)
 
     @property
     def nbytes(self) -> int:
-        return self.rows.nbytes + sum(getattr(self, f).nbytes for f in self._FIELDS) + 100 * len(self.slot_of)
+        own = sum(int(getattr(self, f).nbytes) for f in (*self._FIELDS, "members"))
+        return self.rows.nbytes + own + 100 * len(self.slot_of)

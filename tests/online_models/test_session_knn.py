@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,46 @@ def test_a_session_forgets_the_items_that_went() -> None:
     model.remap(np.array([0, -1, 1, -1], np.int32))
     assert rows(listed(model, asked([0], user=9))[0]) == [1]
     assert model.length[:2].tolist() == [2, 2]
+
+
+def test_a_snapshot_is_as_large_as_what_the_units_hold() -> None:
+    """At the defaults a unit has room for many more members than most have, and rings have no weights."""
+    model = SessionKNN(width=200)
+    for user in range(1_000):
+        for item in range(3):
+            model.learn_one(seen(user % 50 + item, user=user))
+    copy = {name: array.copy() for name, array in model.snapshot().items()}
+    assert len(copy["entries"]) == 3_000
+    assert sum(array.nbytes for array in copy.values()) < model.members.nbytes / 5
+    other = SessionKNN(width=200)
+    other.restore(copy)
+    assert (other.members == model.members).all()
+    for each in (model, other):
+        for user in range(900, 1_100):
+            each.learn_one(seen(user % 60, user=user))
+    assert listed(other, asked([10, 11], user=9)) == listed(model, asked([10, 11], user=9))
+
+
+def test_forgetting_items_takes_no_step_of_python_for_each_unit() -> None:
+    def steps(units: int) -> int:
+        model, count = SessionKNN(m=8), 0
+        for user in range(units):
+            for item in range(3):
+                model.learn_one(seen((user + item) % 300, user=user))
+        new_index = np.arange(300, dtype=np.int32) - 1
+
+        def count_lines(*_: Any) -> Any:
+            nonlocal count
+            count += 1
+            return count_lines
+
+        before = sys.gettrace()
+        sys.settrace(count_lines)
+        try:
+            model.remap(new_index)
+        finally:
+            sys.settrace(before)
+        return count
+
+    steps(1)
+    assert steps(2_000) < steps(100) + 50

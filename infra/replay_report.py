@@ -30,7 +30,7 @@ def facts(job: Replay) -> dict[str, Any]:
     times: list[int] = []
     kept = 0
     for line, raw in enumerate(recorded_log.read(job.path)):
-        event = validate(raw, job.now_ms, event_id=str(line + 1))
+        event = validate(raw, None, event_id=str(line + 1))
         if not isinstance(event, Event):
             continue
         times = [min(event.timestamp, *times[:1]), max(event.timestamp, *times[1:])] if times else [event.timestamp] * 2

@@ -56,18 +56,16 @@ class Replay:
     published: str | None = None
     limit: int | None = None
     batch: int = 1
-    now_ms: int = 0
     progress: Callable[[int, int], None] = lambda done, total: None
     topic: str = "events"
 
     def __post_init__(self) -> None:
-        self.now_ms = self.now_ms or int(time.time() * 1000)
         self.pipeline = Pipeline(self.config, self.topic)
 
     def _events(self, scan: Scan | None = None) -> Iterator[tuple[Event, Source]]:
         kept = 0
         for line, raw in enumerate(recorded_log.read(self.path)):
-            event = validate(raw, self.now_ms, event_id=str(line + 1))
+            event = validate(raw, None, event_id=str(line + 1))
             if isinstance(event, Rejection):
                 if scan is not None:
                     scan.rejected[event.reason.value] += 1

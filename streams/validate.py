@@ -15,8 +15,12 @@ from .contracts.events import MAX_CONTEXT_BYTES, MAX_ID, MAX_RECORD_BYTES, Event
 EARLIEST_MS = 100_000_000_000
 """1973-03-03. A timestamp below it is not in milliseconds."""
 
-FUTURE_MS = 24 * 3600 * 1000
-"""How far ahead of the clock an event may be."""
+LATEST_MS = 10**13
+"""2286-11-20. A timestamp from there on is not in milliseconds, whatever the clock says."""
+
+FUTURE_MS = 10 * 60 * 1000
+"""How far ahead of the clock an event may be: what clocks that nobody sets are wrong by. A time of tomorrow would be the time
+of all that is learned until then."""
 
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
@@ -30,11 +34,11 @@ class Rejection:
     message: str
 
 
-def validate(raw: bytes | None, now_ms: int, event_id: str = "") -> Event | Rejection:
+def validate(raw: bytes | None, now_ms: int | None, event_id: str = "") -> Event | Rejection:
     """Decode and check one record.
 
-    ``now_ms`` is the clock (ms since the epoch) that tells the far future. ``event_id`` stands in where a recorded log has none;
-    without it the field is required.
+    ``now_ms`` is the clock (ms since the epoch) that tells the future; None for a recorded log, of which everything is past.
+    ``event_id`` stands in where a recorded log has none; without it the field is required.
 
     >>> raw = b'{"timestamp": 1400000000, "user_id": "u", "item_id": "i", "event_type": "view", "event_id": "e"}'
     >>> validate(raw, 2**41).reason.value
@@ -53,7 +57,7 @@ def validate(raw: bytes | None, now_ms: int, event_id: str = "") -> Event | Reje
     return _check(event, now_ms, event_id)
 
 
-def _check(event: Event, now_ms: int, event_id: str) -> Event | Rejection:
+def _check(event: Event, now_ms: int | None, event_id: str) -> Event | Rejection:
     if event.v != 1:
         return Rejection(Reason.WRONG_VERSION, f'expected "v": 1, got {event.v}; send version 1 records')
     if event.timestamp < EARLIEST_MS:
@@ -66,10 +70,15 @@ def _check(event: Event, now_ms: int, event_id: str) -> Event | Rejection:
             Reason.TIMESTAMP_OUT_OF_RANGE,
             f"expected ms since the epoch, got {event.timestamp}; send the time of the event",
         )
-    if event.timestamp > now_ms + FUTURE_MS:
+    if event.timestamp >= LATEST_MS:
         return Rejection(
             Reason.TIMESTAMP_IN_FUTURE,
-            f"expected a time no more than 24 h ahead of {now_ms}, got {event.timestamp}; check the sender's clock and unit",
+            f"expected ms since the epoch, below {LATEST_MS}, got {event.timestamp}; check the sender's unit",
+        )
+    if now_ms is not None and event.timestamp > now_ms + FUTURE_MS:
+        return Rejection(
+            Reason.TIMESTAMP_IN_FUTURE,
+            f"expected a time no more than 10 min ahead of {now_ms}, got {event.timestamp}; check the sender's clock and unit",
         )
     if event.value is not None and not math.isfinite(event.value):
         return Rejection(Reason.VALUE_NOT_FINITE, f"expected a finite value, got {event.value}; leave it out")

@@ -105,5 +105,5 @@ def write(report: dict[str, Any], report_out: str) -> str:
     """Write report and page; returns a line that says where they are."""
     out, html = outputs(report_out)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-    html.write_text(page(report), "utf-8")
+    html.write_text(page(report, notes(report)), "utf-8")
     return f"report: {out}, page with the curves: {html}"

@@ -20,15 +20,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from infra import demo, topics
+from infra.figures import FIGURES, LISTS
 from infra.local import Service
 from infra.settings import Settings, with_settings
+from online_models import metrics
 from online_models.errors import ServiceError
 from streams.reasons import title_of
 from streams.warm_up import warm_up
 
 STALLED_S = 60
-NAMES = {"blend": "fresh (blend)", "served": "served"}
-SHOWN = {"hr_at_20": "HR@20", "recall_at_20": "Recall@20", "mrr_at_20": "MRR@20", "ndcg_at_20": "NDCG@20"}
+SHOWN = {key.replace("@", "_at_"): FIGURES[key] for key in metrics.NAMES}
+"""The end of a metric's name on a worker's page → the figure's name."""
 COMPARED = (
     "fresh, and each list of which it is blended, is made at the moment of the purchase, from everything before it. served is the "
     "list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower."
@@ -148,9 +150,9 @@ def _now(doing: str, quality: dict[str, dict[str, float]], shop: demo.Shop, watc
     table.add_row("lists/s", f"{rate} [dim]({'at half speed' if steady else 'at full speed'})[/dim]")
     if steady:
         table.add_row("latency", f"p50 {watch.latency(0.5):,.1f} ms, p99 {watch.latency(0.99):,.1f} ms")
-    for name in NAMES:
+    for name in LISTS:
         figure = quality.get(name, {}).get("hr_at_20", 0.0)
-        table.add_row(f"HR@20 {NAMES[name]}", f"{figure:.3f} [dim]lately[/dim]" if figure else NO_FIGURE)
+        table.add_row(f"HR@20 {LISTS[name]}", f"{figure:.3f} [dim]lately[/dim]" if figure else NO_FIGURE)
     last = watch.last
     if last is not None and last.items:
         top = last.items[0]
@@ -180,11 +182,11 @@ def _quality(console: Console, rows: dict[str, dict[str, float]]) -> None:
     for name in SHOWN.values():
         table.add_column(name, justify="right")
     ranked = sorted(rows, key=lambda name: -rows[name].get("ndcg_at_20", 0.0))
-    for name in [*(name for name in NAMES if name in rows), *(name for name in ranked if name not in NAMES)]:
+    for name in [*(name for name in LISTS if name in rows), *(name for name in ranked if name not in LISTS)]:
         if any(rows[name].values()):
             figures = (f"{rows[name].get(m, 0.0):.4f}" for m in SHOWN)
             table.add_row(
-                NAMES.get(name, name), *figures, style="bold" if name in NAMES else "", end_section=name == "served"
+                LISTS.get(name, name), *figures, style="bold" if name in LISTS else "", end_section=name == "served"
             )
     console.print(table)
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra import replay_report
+from infra.figures import FIGURES, LISTS, by_list
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
 from streams.replay import Replay
@@ -78,11 +79,10 @@ def command(
 def _show(report: dict[str, Any]) -> None:
     table = Table(title=f"{report['log']}: {report['scored']:,} moments judged", title_justify="left")
     table.add_column("list")
-    for name in ("HR@20", "Recall@20", "MRR@20", "NDCG@20", "coverage"):
+    for name in FIGURES.values():
         table.add_column(name, justify="right")
-    rows = {"fresh (blend)": report["metrics"], "served": report["served"], **report["by_source"]}
-    for name, m in rows.items():
-        table.add_row(name, *(f"{m[k]:.4f}" for k in ("hr@20", "recall@20", "mrr@20", "ndcg@20", "coverage@20")))
+    for name, m in by_list(report).items():
+        table.add_row(LISTS.get(name, name), *(f"{m[key]:.4f}" for key in FIGURES))
     console = Console()
     console.print(table)
     ms = report["latency_ms"]

@@ -2,135 +2,168 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from html import escape
-from itertools import pairwise
 from typing import Any
 
-_COLOURS = (
-    "#0b6e99",
-    "#444444",
-    "#d9730d",
-    "#0f7b6c",
-    "#ad1a72",
-    "#6940a5",
-    "#dfab01",
-    "#e03e3e",
-    "#64473a",
-    "#448361",
-)
-_WIDTH, _HEIGHT, _PAD = 860, 300, 44
-_METRICS = ("hr@20", "recall@20", "mrr@20", "ndcg@20", "coverage@20")
+from infra.figures import FIGURES, LISTS, by_list
+from infra.web.chart import Line, chart, points
+from infra.web.style import COLOURS, STYLE
+from streams.prequential import FRESH, SERVED
+from streams.replay import WARM_UP
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 920px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; }
-h2 { font-size: 1.1rem; margin-top: 2rem; } p.sub { color: #666; margin-top: .2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; } tr.main td { font-weight: 600; }
-svg { width: 100%; height: auto; }
-.tiles { display: flex; flex-wrap: wrap; gap: .8rem; }
-.tile { border: 1px solid #e5e5e5; border-radius: 6px; padding: .5rem .9rem; }
-.tile b { display: block; font-size: 1.25rem; } .tile span { color: #666; font-size: .85rem; } .key { font-size: .85rem; }
-.key i { display: inline-block; width: .9rem; height: .25rem; margin: 0 .3rem .2rem .9rem; }
-"""
+_DRAWN = len(COLOURS) - 2
+_MEANING = {
+    "hr@20": "share of moments with a hit",
+    "ndcg@20": "mean over moments, 1 is a perfect order",
+}
+_FEATURES = 15
 
 
-def page(report: dict[str, Any]) -> str:
-    """The report (see `streams.replay`) as HTML."""
-    ms = report["latency_ms"]
-    tiles = [
-        (f"{report['metrics']['hr@20']:.4f}", "HR@20, fresh list"),
-        (f"{report['metrics']['mrr@20']:.4f}", "MRR@20"),
-        (f"{report['metrics']['ndcg@20']:.4f}", "NDCG@20"),
-        (f"{report['events_per_s']:,.0f}", "events a second"),
-        (f"{ms['p50']:.2f} / {ms['p99']:.2f}", "ms an event, p50 / p99"),
-        (f"{report['peak_rss_mb']:,.0f} MB", "peak memory"),
-    ]
+def page(report: dict[str, Any], notes: Sequence[str] = ()) -> str:
+    """The report (see `streams.replay`) as HTML; ``notes`` are what its reader has to be careful about."""
+    title = escape(report["log"])
+    figures = _ranked(report)
+    lines = _lines(figures)
     body = [
-        f"<h1>{escape(report['log'])}</h1>",
-        f"<p class=sub>{report['events']:,} events, {report['scored']:,} moments judged, {report['users']:,} users, "
-        f"{report['items']:,} items; in {report['unseen_target_share']:.1%} of the moments every target was a new item.</p>",
-        "<div class=tiles>",
-        *(f"<div class=tile><b>{value}</b><span>{label}</span></div>" for value, label in tiles),
-        "</div>",
-        "<h2>Quality over the log</h2>",
-        "<p class=sub>Mean HR@20 in each stretch of the log: predicted first, learned after.</p>",
-        _chart(report["curve"]),
-        "<h2>Quality by list</h2>",
-        _metrics({"fresh (blend)": report["metrics"], "served": report["served"], **report["by_source"]}),
-        "<h2>What the blend goes by</h2>",
-        "<p class=sub>Largest weights of the context that is always active.</p>",
-        _pairs(
-            dict(sorted(report["blend"]["weights"].items(), key=lambda w: -abs(w[1]))[:25]),
-            "feature",
-            "weight",
-            "{:+.3f}",
-        ),
-        "<h2>Memory</h2>",
-        _pairs(
-            {f"after {k} % of the log": v for k, v in report["rss_mb_at_percent"].items()}, "resident", "MB", "{:,.1f}"
-        ),
-        _pairs({k: v / 1e6 for k, v in report["model_bytes"].items()}, "part", "MB", "{:,.2f}"),
+        f"<header><h1>{title}</h1><p class='sub'>{_about(report)}</p></header>",
+        *(f"<p class='note'>{escape(note)}</p>" for note in notes),
+        _tiles(report),
+        "<section><h2>Quality over the log</h2>",
+        _curves(report, lines, len(report["by_source"])),
+        "</section><section><h2>Quality of each list</h2>",
+        _quality(figures, {line.key: line for line in lines}),
+        "</section><section><h2>What the blend goes by</h2>",
+        f"<p class='sub'>The {_FEATURES} largest of the weights that count in every context. The larger a feature, the "
+        "further a positive weight moves its item up the list, and a negative one down.</p>",
+        _weights(report["blend"]["weights"]),
+        "</section>",
+        _memory(report),
     ]
     if report["rejected"]:
-        body += ["<h2>Refused records</h2>", _pairs(report["rejected"], "reason", "records", "{:,}")]
+        first = report["rejected_first_line"]
+        rows = [[escape(reason), f"{n:,}", f"{first[reason]:,}"] for reason, n in report["rejected"].items()]
+        body.append(
+            f"<section><h2>Refused records</h2>{_table(['Reason', 'Records', 'First in line'], rows)}</section>"
+        )
+    settings = escape(json.dumps(report["config"], indent=2))
+    body.append(f"<details><summary>Settings of this replay</summary><pre>{settings}</pre></details>")
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(report['log'])} – Headrace replay</title>"
-        f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – Headrace replay</title>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 
-def _metrics(rows: dict[str, dict[str, float]]) -> str:
-    head = "".join(f"<th>{m}</th>" for m in _METRICS)
-    lines = [
-        f"<tr{' class=main' if n < 2 else ''}><td>{escape(name)}</td>"
-        + "".join(f"<td>{m[k]:.4f}</td>" for k in _METRICS)
-        + "</tr>"
-        for n, (name, m) in enumerate(rows.items())
+def _about(report: dict[str, Any]) -> str:
+    said = f"{report['events']:,} events of {report['users']:,} users on {report['items']:,} items"
+    if "from_ms" in report:
+        said += f", {_day(report['from_ms'])} to {_day(report['to_ms'])}"
+    said += f". {report['scored']:,} moments judged; in {report['unseen_target_share']:.1%} of them everything to be guessed was new."
+    return said + (f" Headrace {escape(report['headrace'])}." if "headrace" in report else "")
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, timezone.utc).strftime("%Y-%m-%d")
+
+
+def _tiles(report: dict[str, Any]) -> str:
+    fresh, served, ms = report["metrics"], report["served"], report["latency_ms"]
+    tiles = [
+        (f"{fresh['hr@20']:.4f}", f"HR@20, {LISTS[FRESH]}"),
+        (f"{fresh['ndcg@20']:.4f}", f"NDCG@20, {LISTS[FRESH]}"),
+        (f"{served['hr@20']:.4f}", f"HR@20, {LISTS[SERVED]}"),
+        (f"{report['events_per_s']:,.0f}", "events a second"),
+        (f"{ms['p50']:.2f} / {ms['p99']:.2f} ms", "an event, p50 / p99"),
+        (f"{report['peak_rss_mb']:,.0f} MB", "peak memory"),
     ]
-    return f"<table><tr><th>list</th>{head}</tr>{''.join(lines)}</table>"
+    boxes = "".join(f"<div><b>{value}</b><span>{label}</span></div>" for value, label in tiles)
+    return f"<div class='tiles'>{boxes}</div>"
 
 
-def _pairs(rows: dict[str, Any], key: str, value: str, form: str) -> str:
-    lines = "".join(f"<tr><td>{escape(str(k))}</td><td>{form.format(v)}</td></tr>" for k, v in rows.items())
-    return f"<table><tr><th>{key}</th><th>{value}</th></tr>{lines}</table>"
+def _ranked(report: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Figures by list: the fresh and the served list, then the sources, best first."""
+    figures = by_list(report)
+    sources = sorted(report["by_source"], key=lambda name: -figures[name]["hr@20"])
+    return {name: figures[name] for name in (*LISTS, *sources)}
 
 
-def _chart(curve: list[dict[str, Any]]) -> str:
-    """HR@20 of the lists in each stretch between two points of the curve, as an SVG with its key."""
-    if len(curve) < 3:
-        return "<p>The log is too short for a curve.</p>"
-    names = [n for n in curve[0] if n not in ("event", "scored")]
-    shown = names[:2] + sorted(names[2:], key=lambda n: -curve[-1][n][0])[: len(_COLOURS) - 2]
-    step = max(len(curve) // 40, 1)
-    points = curve[::step]
-    top = 0.0
-    lines: dict[str, list[float]] = {}
-    for name in shown:
-        lines[name] = [(b[name][0] - a[name][0]) / max(b["scored"] - a["scored"], 1) for a, b in pairwise(points)]
-        top = max(top, *lines[name])
-    top = max(top, 1e-6) * 1.05
-    first, last = points[1]["event"], points[-1]["event"]
-    across = (_WIDTH - 2 * _PAD) / max(last - first, 1)
-    out = [f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role=img aria-label='HR@20 over the log by list'>"]
-    for i in range(5):
-        y = _HEIGHT - _PAD - i / 4 * (_HEIGHT - 2 * _PAD)
-        out.append(f"<line x1={_PAD} x2={_WIDTH - _PAD} y1={y:.1f} y2={y:.1f} stroke=#eee />")
-        out.append(f"<text x={_PAD - 6} y={y + 4:.1f} font-size=11 text-anchor=end fill=#666>{top * i / 4:.3f}</text>")
-    for i in range(5):
-        event = first + (last - first) * i / 4
-        x = _PAD + (event - first) * across
-        out.append(
-            f"<text x={x:.1f} y={_HEIGHT - _PAD + 18} font-size=11 text-anchor=middle fill=#666>{event:,.0f}</text>"
-        )
-    for name, colour in zip(shown, _COLOURS, strict=False):
-        path = " ".join(
-            f"{_PAD + (p['event'] - first) * across:.1f},{_HEIGHT - _PAD - v / top * (_HEIGHT - 2 * _PAD):.1f}"
-            for p, v in zip(points[1:], lines[name], strict=True)
-        )
-        width = 2.5 if name == shown[0] else 1.2
-        out.append(f"<polyline points='{path}' fill=none stroke='{colour}' stroke-width={width} />")
-    out.append(f"<text x={_WIDTH / 2} y={_HEIGHT - 6} font-size=11 text-anchor=middle fill=#666>event</text></svg>")
-    key = "".join(f"<i style='background:{c}'></i>{escape(n)}" for n, c in zip(shown, _COLOURS, strict=False))
-    return "".join(out) + f"<div class=key>{key}</div>"
+def _lines(figures: dict[str, dict[str, float]]) -> list[Line]:
+    shown = [name for name in figures if name in LISTS or figures[name]["hr@20"] > 0][: _DRAWN + len(LISTS)]
+    return [Line(name, LISTS.get(name, name), f"c{n}", name in LISTS) for n, name in enumerate(shown)]
+
+
+def _curves(report: dict[str, Any], lines: Sequence[Line], sources: int) -> str:
+    stretches = points(report)
+    if len(stretches) < 4:
+        return "<p class='sub'>Too few moments were judged for a curve.</p>"
+    each = stretches[1].scored
+    drawn = len(lines) - len(LISTS)
+    some = f" Of the {sources} sources, the {drawn} with the highest HR@20 are drawn." if drawn < sources else ""
+    said = (
+        f"Each point is the mean over the {each:,} or so moments judged since the point before it; nothing is smoothed, and no "
+        "moment counts twice. A moment is all that one user did at one time: it is predicted first and learned after. The "
+        f"first {WARM_UP:.0%} of the log are learned and not judged.{some}"
+    )
+    key = "".join(
+        f"<li><i class='{line.style} {'thick' if line.thick else 'thin'}'></i>{escape(line.name)}</li>"
+        for line in lines
+    )
+    charts = "".join(
+        f"<figure>{chart(stretches, lines, metric, FIGURES[metric], unit)}</figure>"
+        for metric, unit in _MEANING.items()
+    )
+    return f"<p class='sub'>{said}</p><ul class='key'>{key}</ul>{charts}"
+
+
+def _quality(figures: dict[str, dict[str, float]], lines: dict[str, Line]) -> str:
+    rows = []
+    for name, m in figures.items():
+        style = lines[name].style if name in lines else "none"
+        label = f"<i class='{style} {'thick' if name in LISTS else 'thin'}'></i>{escape(LISTS.get(name, name))}"
+        rows.append([label, *(f"{m[key]:.4f}" for key in FIGURES)])
+    heads = ["List", *(name.replace("@", "<wbr>@") for name in FIGURES.values())]
+    said = (
+        f"Means over all moments judged; coverage is the share of all items that were in a list at least once. <b>{LISTS[FRESH]}</b> "
+        "and the sources are made at the moment that they are judged at, from everything before it. <b>served</b> is the list that "
+        "the user had then: published after the user's previous event."
+    )
+    names = (
+        f"In the JSON, {LISTS[FRESH]} stands under <code>metrics</code>, and as <code>{FRESH}</code> in <code>curve</code>; served "
+        "under <code>served</code>, the sources under <code>by_source</code>."
+    )
+    table = _table(heads, rows, main=len(LISTS))
+    return f"<p class='sub'>{said}</p>{table}<p class='sub small'>{names}</p>"
+
+
+def _weights(weights: dict[str, float]) -> str:
+    top = sorted(weights.items(), key=lambda item: -abs(item[1]))[:_FEATURES]
+    most = max((abs(value) for _, value in top), default=0.0) or 1.0
+    rows = []
+    for name, value in top:
+        bar = f"<span class='bar{' minus' if value < 0 else ''}' style='width:{abs(value) / most:.0%}'></span>"
+        rows.append([escape(name), f"<div class='bars'>{bar}</div>", f"{value:+.3f}".replace("-", "−")])
+    return _table(["Feature", "", "Weight"], rows, style="weights")
+
+
+def _memory(report: dict[str, Any]) -> str:
+    resident = [[f"after {k} % of the log", f"{v:,.1f}"] for k, v in report["rss_mb_at_percent"].items()]
+    parts = sorted(report["model_bytes"].items(), key=lambda item: -item[1])
+    shares = [[escape(name), f"{size / 1e6:,.2f}"] for name, size in parts if size]
+    return (
+        "<section><h2>Memory</h2><div class='pair'>"
+        f"<div>{_table(['Resident', 'MB'], resident)}</div><div>{_table(['Part', 'MB'], shares)}</div></div></section>"
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], main: int = 0, style: str = "") -> str:
+    """A table of HTML cells; the first ``main`` rows stand out."""
+    head = "".join(f"<th>{cell}</th>" for cell in heads)
+    lines = "".join(
+        f"<tr{' class=main' if n < main else ''}>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+        for n, row in enumerate(rows)
+    )
+    table = f"<table class='{style}'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>"

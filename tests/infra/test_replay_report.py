@@ -94,3 +94,10 @@ def test_a_log_that_is_none_says_how_to_make_one(
     assert "the file is empty" in error_of(capsys, monkeypatch, path)
     path.write_text('{"user_id": "u"}\n')
     assert "docs/records.md" in error_of(capsys, monkeypatch, path)
+
+
+def test_a_page_for_every_log_names_what_to_be_careful_about(log: Path, tmp_path: Path) -> None:
+    result = replay(log, "--report", tmp_path / "r.json", "--json")
+    assert result.exit_code == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "event types without a weight: kauf (40)" in text

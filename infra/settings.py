@@ -10,6 +10,7 @@ import difflib
 import functools
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -198,9 +199,25 @@ def _refuse_unknown(table: object, kind: object, where: str) -> None:
         words = get_args(fields[key]) if get_origin(fields[key]) is Literal else ()
         if words and value not in words:
             raise SettingsError(
-                f"one of {', '.join(words)}", f"{value!r} for {key!r} in {where}", _nearest(str(value), words)
+                f"one of {', '.join(map(str, words))}",
+                f"{value!r} for {key!r} in {where}",
+                _nearest(str(value), map(str, words)),
             )
         _refuse_unknown(value, fields[key], f"{where}, table {key!r}")
+
+
+def _converted(name: str, table: object, kind: Any, path: Path) -> Any:
+    """A table of the file as its section. Raises SettingsError, which names the setting and shows what it is set to."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        expected, _, place = str(error).partition(" - at `$")
+    expected = re.sub(r", got `\w+`$", "", expected).removeprefix("Expected ").replace("`", "")
+    found: Any = table
+    for key, number in re.findall(r"\.(\w+)|\[(\d+)\]", place):
+        found = found[key] if key else found[int(number)]
+    where = f"{name}{place.rstrip('`').removesuffix('[...]')}"
+    raise SettingsError(expected, f"{reprlib.repr(found)} for {where!r} in {path}", "correct the file")
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -218,10 +235,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         if name in _SETTINGS:
             values[name] = _parse(name, value, where)
             continue
-        try:
-            values[name] = msgspec.convert(value, {"pipeline": PipelineConfig, "worker": WorkerConfig}[name])
-        except (msgspec.ValidationError, ValueError) as error:
-            raise SettingsError(f"table {name!r} as documented", f"{error} ({where})", "correct the file") from None
+        values[name] = _converted(name, value, {"pipeline": PipelineConfig, "worker": WorkerConfig}[name], path)
     if "data_dir" in values:
         values["data_dir"] = path.parent / values["data_dir"]
     return values

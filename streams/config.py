@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+HalfLife = Annotated[float, msgspec.Meta(ge=1, le=1e12)]
+"""Events after which something weighs half."""
+HalfLives = Annotated[tuple[HalfLife, ...], msgspec.Meta(min_length=1, max_length=20)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Few = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Many = Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=10 * 366 * 86_400)]
 
 
 class SessionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``gap_s``: silence that ends a session. ``history``: distinct items kept for a user (the latest)."""
 
-    gap_s: int = 30 * 60
-    history: int = 1_000
-    recent: int = 20
+    gap_s: Seconds = 30 * 60
+    history: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    recent: Few = 20
 
 
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,13 +37,13 @@ class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CoVisitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.covisitation.CoVisitation`; ``max_age_s`` 0 means any age."""
 
-    window: int = 1
-    last: int = 1
-    half_life: float = 50_000
-    step: float = 0.6
-    fade: float = 0.8
-    damp: float = 1.0
-    max_age_s: int = 1800
+    window: Few = 1
+    last: Few = 1
+    half_life: HalfLife = 50_000
+    step: Share = 0.6
+    fade: Share = 0.8
+    damp: Rate = 1.0
+    max_age_s: Annotated[int, msgspec.Meta(ge=0, le=10 * 366 * 86_400)] = 1800
     both: bool = False
 
 
@@ -41,36 +51,36 @@ class KnnConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.session_knn.SessionKNN`."""
 
     unit: Literal["user", "session"] = "user"
-    last: int = 20
-    m: int = 512
-    k: int = 100
-    fade: float = 0.8
-    half_life: float = 50_000
-    inner: float = 0.9
-    width: int = 200
+    last: Few = 20
+    m: Literal[8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384] = 512
+    k: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    fade: Share = 0.8
+    half_life: HalfLife = 50_000
+    inner: Share = 0.9
+    width: Few = 200
 
 
 class FactorsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See `online_models.matrix_factorization.MatrixFactorization`."""
 
     loss: Literal["softmax", "isgd", "isgd-negatives"] = "softmax"
-    dims: int = 64
-    lr: float = 0.3
-    user_lr: float = 0.1
-    reg: float = 0.01
-    last: int = 5
-    fade: float = 0.6
-    negatives: int = 8
-    window: int = 10_000
-    scan: int = 4_096
-    init: float = 0.1
+    dims: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 64
+    lr: Rate = 0.3
+    user_lr: Rate = 0.1
+    reg: Rate = 0.01
+    last: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 5
+    fade: Share = 0.6
+    negatives: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 8
+    window: Many = 10_000
+    scan: Many = 4_096
+    init: Rate = 0.1
 
 
 class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The candidate sources. ``candidates`` is the length of each list."""
+    """The candidate sources. ``candidates`` is the length of each list, of which metrics need 20."""
 
-    candidates: int = 50
-    popularity: tuple[float, ...] = (10, 100, 1_000, 20_000, 1_000_000)
+    candidates: Annotated[int, msgspec.Meta(ge=20, le=1_000)] = 50
+    popularity: HalfLives = (10, 100, 1_000, 20_000, 1_000_000)
     following: CoVisitationConfig = CoVisitationConfig()
     near: CoVisitationConfig = CoVisitationConfig(window=3, last=1, half_life=5_000)
     far: CoVisitationConfig = CoVisitationConfig(
@@ -80,12 +90,16 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factors: FactorsConfig = FactorsConfig()
     ratings: bool = True
 
+    def __post_init__(self) -> None:
+        if len({f"{h:.0f}" for h in self.popularity}) < len(self.popularity):
+            raise ValueError("Expected half-lives that differ by 1 or more in `popularity`")
+
 
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Adagrad of the blend: learning rate and the start of its sums."""
 
-    lr: float = 0.03
-    eps: float = 0.1
+    lr: Annotated[float, msgspec.Meta(ge=0, le=0.031)] = 0.03
+    eps: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 0.1
 
 
 DEFAULT_WEIGHTS: dict[str, float] = {
@@ -100,14 +114,14 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that a recommendation depends on besides the events."""
 
-    seed: int = 0
-    k: int = 20
-    max_items: int = 1_000_000
-    max_users: int = 200_000
-    dedup_window: int = 200_000
-    open_moments: int = 64
-    max_unacknowledged: int = 10_000
-    weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
+    k: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
+    max_items: Many = 1_000_000
+    max_users: Many = 200_000
+    dedup_window: Many = 200_000
+    open_moments: Many = 64
+    max_unacknowledged: Many = 10_000
+    weights: dict[str, Weight] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     conversions: tuple[str, ...] = ("cart", "purchase")
     sessions: SessionConfig = SessionConfig()
     filters: FilterConfig = FilterConfig()

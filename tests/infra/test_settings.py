@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
+import msgspec.inspect
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -90,6 +93,56 @@ def test_an_ill_typed_value_is_refused_and_names_the_file(tmp_path: Path, text: 
         load(config=path, environ={})
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[pipeline]\nk = 0", "expected int >= 1, got 0 for 'pipeline.k' in"),
+        ("[pipeline]\nk = '20'", "expected int, got '20' for 'pipeline.k' in"),
+        ("[pipeline]\nseed = -1", "expected int >= 0, got -1 for 'pipeline.seed' in"),
+        ("[pipeline]\nmax_items = 0", "expected int >= 1, got 0 for 'pipeline.max_items' in"),
+        ("[pipeline.sessions]\ngap_s = -1800", "got -1800 for 'pipeline.sessions.gap_s' in"),
+        ("[pipeline.sources.factors]\ndims = 100000", "expected int <= 1024, got 100000 for 'pipeline.sources.factors.dims' in"),
+        ("[pipeline.sources.factors]\nlr = -0.1", "expected float >= 0.0, got -0.1 for 'pipeline.sources.factors.lr' in"),
+        ("[pipeline.sources.factors]\nlr = nan", "got nan for 'pipeline.sources.factors.lr' in"),
+        ("[pipeline.sources.near]\nhalf_life = inf", "got inf for 'pipeline.sources.near.half_life' in"),
+        ("[pipeline.sources.near]\nfade = 1.5", "expected float <= 1.0, got 1.5 for 'pipeline.sources.near.fade' in"),
+        ("[pipeline.sources.knn]\nm = 100", "expected one of 8, 16, 32"),
+        ("[pipeline.sources]\npopularity = []", "length >= 1, got [] for 'pipeline.sources.popularity' in"),
+        ("[pipeline.sources]\npopularity = [10, 0]", "got 0 for 'pipeline.sources.popularity[1]' in"),
+        ("[pipeline.sources]\npopularity = [10, 10]", "half-lives that differ"),
+        ("[pipeline.blend]\nlr = 0.1", "expected float <= 0.031, got 0.1 for 'pipeline.blend.lr' in"),
+        ("[pipeline.weights]\nview = -1", "got {'view': -1} for 'pipeline.weights' in"),
+        ("[worker]\nbatch = 0", "expected int >= 1, got 0 for 'worker.batch' in"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_its_range_is_refused_with_the_bound_and_the_settings_name(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(config=write(tmp_path, text), environ={})
+    assert message in str(caught.value)
+
+
+def test_every_number_among_the_settings_has_bounds() -> None:
+    def unbounded(kind: Any, path: str) -> list[str]:
+        node = msgspec.inspect.type_info(kind) if isinstance(kind, type) else kind
+        if isinstance(node, msgspec.inspect.StructType):
+            return [name for field in node.fields for name in unbounded(field.type, f"{path}.{field.encode_name}")]
+        if isinstance(node, msgspec.inspect.DictType):
+            return unbounded(node.value_type, path)
+        if isinstance(node, msgspec.inspect.VarTupleType):
+            return unbounded(node.item_type, path)
+        if isinstance(node, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+            return [path] if (node.ge is None and node.gt is None) or node.le is None else []
+        return []
+
+    assert unbounded(PipelineConfig, "pipeline") == []
+
+
+def test_the_defaults_are_within_their_bounds() -> None:
+    assert msgspec.convert(msgspec.to_builtins(PipelineConfig()), PipelineConfig) == PipelineConfig()
 
 
 def test_a_file_that_is_missing_or_binary_is_refused(tmp_path: Path) -> None:

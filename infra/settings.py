@@ -259,6 +259,10 @@ def load(
     return Settings(**((_from_file(config) if config else {}) | from_environment | given))
 
 
+class SharedOption(click.Option):
+    """An option that every command has."""
+
+
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a click command with the shared flags; it is called with ``settings=Settings``."""
 
@@ -276,9 +280,18 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
         return text
 
     options = [
-        click.option(setting.flag, name, metavar="TEXT", callback=check, help=f"{setting.help} [{setting.variable}]")
+        click.option(
+            setting.flag,
+            name,
+            cls=SharedOption,
+            metavar="TEXT",
+            callback=check,
+            help=f"{setting.help} [{setting.variable}]",
+        )
         for name, setting in _SETTINGS.items()
     ]
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    options.append(click.option("--config", type=file, help=f"Settings file (TOML). [{CONFIG_VARIABLE}]"))
+    options.append(
+        click.option("--config", cls=SharedOption, type=file, help=f"Settings file (TOML). [{CONFIG_VARIABLE}]")
+    )
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), run)

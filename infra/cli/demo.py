@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from infra import demo, topics
+from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS
 from infra.local import Service
 from infra.settings import Settings, with_settings
@@ -38,9 +39,22 @@ COMPARED = (
 NO_FIGURE = "–"
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    cls=Command,
+    short_help="See it all work on a real log: nothing to install or set up.",
+    examples=[
+        "headrace demo",
+        "headrace demo --events 10000 --keep  # shorter; runs on at the end",
+    ],
+)
 @click.option(
-    "--events", type=click.IntRange(1_000), default=40_000, show_default=True, help="How many events to play."
+    "--events",
+    metavar="N",
+    type=click.IntRange(1_000),
+    default=40_000,
+    show_default=True,
+    help="How many events to play.",
 )
 @click.option("--keep", is_flag=True, help="Leave everything running at the end, until Ctrl-C.")
 @with_settings

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from infra import dead_letters
+from infra.cli.helps import Group
 from infra.cli.parameters import Instant
 from infra.records import json_line, text_line
 from infra.settings import Settings, with_settings
@@ -26,12 +27,19 @@ _REASON = click.option(
 _SINCE = click.option("--since", type=Instant(), help="Only letters of this time or later: ISO date or ms.")
 
 
-@click.group("dlq")
+@click.group("dlq", cls=Group, short_help="List what was refused, or send it again.")
 def command() -> None:
     """List the dead letters, or send them to topic events again."""
 
 
-@command.command("list")
+@command.command(
+    "list",
+    short_help="Print the dead letters, one a line.",
+    examples=[
+        "headrace dlq list --since 2024-03-01",
+        "headrace dlq list --reason not_json --json",
+    ],
+)
 @_REASON
 @_SINCE
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="End after N letters.")
@@ -66,7 +74,14 @@ def _with_marks(
         yield from ((record, mark) for (record, _), mark in zip(chunk, again, strict=True))
 
 
-@command.command("redrive")
+@command.command(
+    "redrive",
+    short_help="Send dead letters to topic events again.",
+    examples=[
+        "headrace dlq redrive --dry-run  # what would be sent",
+        "headrace dlq redrive --reason timestamp_in_future",
+    ],
+)
 @_REASON
 @_SINCE
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command("gate")
+@click.command(
+    "gate",
+    cls=Command,
+    short_help="Compare an artefact with the live one: may it be published?",
+    examples=[
+        "headrace gate model-2 --live model --log log.jsonl.gz",
+        "headrace gate model --log log.jsonl.gz  # the first one",
+    ],
+)
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option(
     "--live", type=FOLDER, help="The artefact that is live; without one, the candidate has to beat popularity."
@@ -27,7 +36,12 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--log", "log_path", type=click.Path(path_type=Path), required=True, help="Recorded log, or archive folder."
 )
 @click.option(
-    "--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share that it may be worse."
+    "--margin",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
+    help="Share that it may be worse.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON instead of a table.")
 @with_settings

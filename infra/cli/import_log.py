@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from infra.cli.helps import write_examples
 from infra.importers import times
 from infra.importers.column_map import FIELDS, is_field, nearest_field
 from infra.importers.engine import Progress, Window, import_log
@@ -19,9 +20,6 @@ from infra.importers.layout import Format, Options
 from infra.importers.rows import BadRow
 
 FORMATS = formats()
-_SUMMARIES = "\b\nFormats:\n" + "\n".join(f"  {f.name:<16} {f.summary}" for f in FORMATS.values())
-
-
 _FIELDS = f"Fields: {', '.join(FIELDS)}."
 
 
@@ -51,10 +49,15 @@ class _Import(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if ctx.obj is None:
-            super().format_epilog(ctx, formatter)
+            with formatter.section("Formats"):
+                formatter.write_dl([(format.name, format.summary) for format in FORMATS.values()])
+            write_examples(formatter, [FORMATS["yoochoose"].example, FORMATS["csv"].example])
+            formatter.write_paragraph()
+            formatter.write_text("What holds for one format alone: headrace import FORMAT --help")
         else:
             formatter.write_paragraph()
             formatter.write_text(f"{ctx.obj.name}: {ctx.obj.summary}")
+            write_examples(formatter, [ctx.obj.example])
 
 
 def _takers(parameter: str) -> Sequence[str]:
@@ -63,7 +66,7 @@ def _takers(parameter: str) -> Sequence[str]:
     return [format.name for format in FORMATS.values() if name in format.takes]
 
 
-@click.command("import", cls=_Import, epilog=_SUMMARIES)
+@click.command("import", cls=_Import, short_help="Make a log of CSV, JSON Lines, Parquet or a public data set.")
 @click.argument("format", type=click.Choice(list(FORMATS)), metavar="FORMAT")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
@@ -73,14 +76,14 @@ def _takers(parameter: str) -> Sequence[str]:
     required=True,
     type=click.Path(path_type=Path),
     metavar="LOG",
-    help="JSON Lines; .gz is packed.",
+    help="Where the log goes: JSON Lines, packed if it ends in .gz.",
 )
 @click.option(
     "--map",
     "pairs",
     multiple=True,
     metavar="FIELD=COLUMN",
-    help=f"Which column stands for a field (repeat). {_FIELDS}",
+    help=f"Which column stands for a field (repeat); one of the field's own name needs none. {_FIELDS}",
 )
 @click.option("--columns", metavar="NAME,...", help="The columns of a file that has no header.")
 @click.option("--delimiter", metavar="TEXT", help="What separates columns; found out when not given.")

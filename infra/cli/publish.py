@@ -11,12 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from infra import publishing
+from infra.cli.helps import Command
 from infra.cli.parameters import Instant, Speed
 from infra.settings import Settings, with_settings
 from streams import recorded_log
 
 
-@click.command("publish")
+@click.command(
+    "publish",
+    cls=Command,
+    short_help="Play a log (or a catalogue) into the topics of a broker.",
+    examples=[
+        "headrace publish log.jsonl.gz --speed max",
+        "headrace publish log.jsonl.gz --speed 100x --from 2024-03-01",
+        "headrace publish --catalogue items.jsonl  # titles, prices",
+        "cat new.jsonl | headrace publish -",
+    ],
+)
 @click.argument("log", required=False)
 @click.option(
     "--speed", type=Speed(), default="max", show_default=True, help="100x: that much faster than it happened."

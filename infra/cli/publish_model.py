@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from infra import topics
+from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 
 if TYPE_CHECKING:
@@ -19,13 +20,21 @@ SLOT = "deep"
 """The slot of the deep model, if nothing else is said: the key on topic models."""
 
 
-@click.command("publish-model")
+@click.command(
+    "publish-model",
+    cls=Command,
+    short_help="Put an artefact where workers fetch it, and announce it.",
+    examples=[
+        "headrace publish-model model-2",
+        "headrace publish-model model-2 --to s3://shop/models --keep 3",
+    ],
+)
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--to", metavar="URL", help="A folder or an fsspec URL (s3://…); by default published/ in the data folder."
 )
 @click.option("--slot", default=SLOT, show_default=True, help="What the version is for: the key on topic models.")
-@click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
+@click.option("--keep", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
 @click.option("--pin", multiple=True, metavar="VERSION", help="A version that stays however old it is.")
 @click.option("--announce/--no-announce", default=True, help="Tell the workers.")
 @with_settings

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra import replay_report
+from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS, by_list
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
@@ -20,14 +21,24 @@ from streams.replay import Replay
 from streams.warm_up import warm_up
 
 
-@click.command("replay")
+@click.command(
+    "replay",
+    cls=Command,
+    short_help="Play a log without broker or Redis: how good were the lists?",
+    examples=[
+        "headrace replay log.jsonl.gz --report report.json  # and report.html",
+        "headrace replay log.jsonl.gz --limit 20000 --json",
+        "headrace replay log.jsonl.gz --published lists.jsonl.gz",
+    ],
+)
 @click.argument("log")
 @click.option("--recs-out", metavar="FILE", help="For every event, the list from just before it (.gz is compressed).")
 @click.option("--published", metavar="FILE", help="The records that a worker would publish (.gz is compressed).")
 @click.option("--report", "report_out", metavar="FILE", help="The report as JSON, and as a page beside it (.html).")
-@click.option("--limit", type=click.IntRange(1), help="Stop after this many events.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="Stop after this many events.")
 @click.option(
     "--batch",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,

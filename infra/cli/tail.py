@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from infra import topics
+from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.publishing import user_key
 from infra.records import KINDS, json_line, text_line
@@ -17,7 +18,16 @@ from infra.settings import Settings, with_settings
 _OF_USERS = ("recommendations", "events")
 
 
-@click.command("tail")
+@click.command(
+    "tail",
+    cls=Command,
+    short_help="Watch a topic: recommendations, events, dead letters and more",
+    examples=[
+        "headrace tail recommendations",
+        "headrace tail recommendations --user 42 --from-start --idle-exit 5s",
+        "headrace tail events --limit 10 --json",
+    ],
+)
 @click.argument("topic", type=click.Choice(KINDS), metavar="TOPIC")
 @click.option("--user", metavar="ID", help="Only this user's records (of recommendations and events).")
 @click.option("--from-start", is_flag=True, help="From the first record that is still there, not from now on.")

@@ -6,16 +6,30 @@ import click
 import msgspec
 
 from infra import topics
+from infra.cli.helps import Group
 from infra.settings import Settings, with_settings
 
 
-@click.group("topics")
+@click.group("topics", cls=Group, short_help="Create and describe the topics.")
 def command() -> None:
     """Create and describe the topics."""
 
 
-@command.command()
-@click.option("--partitions", metavar="N", type=click.IntRange(1, 10_000), default=4, show_default=True)
+@command.command(
+    "create",
+    short_help="Create the topics that are missing.",
+    examples=[
+        "headrace topics create --partitions 4",
+    ],
+)
+@click.option(
+    "--partitions",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=4,
+    show_default=True,
+    help="Of each topic; topics that exist stay as they are.",
+)
 @with_settings
 def create(partitions: int, settings: Settings) -> None:
     """Create the topics that are missing, with N partitions each; as many workers can share the work."""
@@ -27,7 +41,13 @@ def create(partitions: int, settings: Settings) -> None:
             click.echo(f"headrace: warning: {topic.name} was left as it is: {difference}", err=True)
 
 
-@command.command()
+@command.command(
+    "describe",
+    short_help="Show partitions, offsets and lag.",
+    examples=[
+        "headrace topics describe",
+    ],
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each topic.")
 @with_settings
 def describe(as_json: bool, settings: Settings) -> None:

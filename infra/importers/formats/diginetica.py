@@ -26,7 +26,8 @@ def view(session: str, user: str, item: str, timeframe: str, day: str) -> Fields
 FORMAT = Format(
     name="diginetica",
     short="dn",
-    summary="train-item-views.csv",
+    summary="shop sessions: train-item-views.csv",
+    example="headrace import diginetica train-item-views.csv -o log.jsonl.gz",
     files=("train-item-views.csv",),
     layouts=lambda options: (Table(("sessionId", "userId", "itemId", "timeframe", "eventdate"), view, delimiter=";"),),
 )

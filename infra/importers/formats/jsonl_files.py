@@ -37,6 +37,10 @@ FORMAT = Format(
     name="jsonl",
     short="jl",
     summary="any JSON Lines, by --map",
+    example=(
+        "headrace import jsonl clicks.jsonl --map user_id=visitor --map item_id=sku \\\n"
+        "      --map timestamp=time --event-type click -o log.jsonl.gz"
+    ),
     files=("*.jsonl", "*.ndjson"),
     layouts=_layouts,
     refusal=_refusal,

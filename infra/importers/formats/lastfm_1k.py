@@ -36,7 +36,8 @@ def _layouts(options: Options) -> tuple[Layout, ...]:
 FORMAT = Format(
     name="lastfm-1k",
     short="lf",
-    summary="userid-timestamp-artid-artname-traid-traname.tsv",
+    summary="music played: userid-timestamp-artid-...-traname.tsv",
+    example="headrace import lastfm-1k lastfm-dataset-1K -o log.jsonl.gz --item artist",
     files=("userid-timestamp-*.tsv",),
     layouts=_layouts,
     takes=("item", "event_type"),

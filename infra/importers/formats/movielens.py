@@ -27,7 +27,8 @@ _NAMES = ("userId", "movieId", "rating", "timestamp")
 FORMAT = Format(
     name="movielens",
     short="ml",
-    summary="u.data, ratings.dat or ratings.csv",
+    summary="film ratings: u.data, ratings.dat or ratings.csv",
+    example="headrace import movielens ml-32m.zip -o log.jsonl.gz",
     files=("u.data", "ratings.dat", "ratings.csv"),
     layouts=lambda options: (
         Table(_NAMES, rating),

@@ -64,7 +64,8 @@ def _layouts(options: Options) -> tuple[Layout, ...]:
 FORMAT = Format(
     name="online-retail",
     short="or",
-    summary="the UCI sheet saved as CSV",
+    summary="invoices of a shop: the UCI sheet saved as CSV",
+    example="headrace import online-retail data.csv -o log.jsonl.gz",
     files=("*nline*etail*.csv", "data.csv"),
     layouts=_layouts,
     takes=("time_format",),

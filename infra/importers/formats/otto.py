@@ -46,7 +46,8 @@ def event(session: object, item: object, time: object, kind: object) -> Fields:
 FORMAT = Format(
     name="otto",
     short="ot",
-    summary="otto-recsys-train.jsonl (train.jsonl, test.jsonl)",
+    summary="clicks, carts, orders: otto-recsys-train.jsonl, -test.jsonl",
+    example="headrace import otto otto-recsys-train.jsonl -o log.jsonl.gz",
     files=("*train*.jsonl", "*test*.jsonl"),
     layouts=lambda options: (JsonLines(("session", "events"), expand, event),),
 )

@@ -16,6 +16,10 @@ FORMAT = Format(
     name="parquet",
     short="pq",
     summary="any Parquet file, by --map (needs pyarrow)",
+    example=(
+        "headrace import parquet clicks.parquet --map user_id=visitor --map item_id=sku \\\n"
+        "      --map timestamp=time --event-type click -o log.jsonl.gz"
+    ),
     files=("*.parquet",),
     layouts=_layouts,
     takes=("map", "time_format", "event_type"),

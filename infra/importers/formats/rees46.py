@@ -29,7 +29,8 @@ def event(time: str, kind: str, product: str, price: str, user: str, session: st
 FORMAT = Format(
     name="rees46",
     short="re",
-    summary="2019-Oct.csv and the like",
+    summary="views, carts, purchases: 2019-Oct.csv and the like",
+    example="headrace import rees46 2019-Oct.csv 2019-Nov.csv -o log.jsonl.gz",
     files=("20[0-9][0-9]-*.csv", "events.csv"),
     layouts=lambda options: (
         Table(("event_time", "event_type", "product_id", "price", "user_id", "user_session"), event),

@@ -21,7 +21,8 @@ def event(ms: str, visitor: str, kind: str, item: str) -> Fields:
 FORMAT = Format(
     name="retailrocket",
     short="rr",
-    summary="events.csv",
+    summary="views, carts, purchases: events.csv",
+    example="headrace import retailrocket events.csv -o log.jsonl.gz",
     files=("events.csv",),
     layouts=lambda options: (Table(("timestamp", "visitorid", "event", "itemid"), event),),
 )

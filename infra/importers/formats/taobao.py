@@ -26,7 +26,8 @@ def behaviour(user: str, item: str, kind: str, seconds: str) -> Fields:
 FORMAT = Format(
     name="taobao",
     short="tb",
-    summary="UserBehavior.csv",
+    summary="views, carts, purchases: UserBehavior.csv",
+    example="headrace import taobao UserBehavior.csv.zip -o log.jsonl.gz",
     files=("UserBehavior.csv",),
     layouts=lambda options: (Table(("user", "item", "behavior", "timestamp"), behaviour, names=_NAMES),),
 )

@@ -39,6 +39,7 @@ FORMAT = Format(
     name="yoochoose",
     short="yc",
     summary="yoochoose-clicks.dat and yoochoose-buys.dat (give both)",
+    example="headrace import yoochoose yoochoose-clicks.dat yoochoose-buys.dat -o log.gz",
     files=("*clicks*.dat", "*buys*.dat"),
     layouts=lambda options: (Table(_CLICKS[:3], click, names=_CLICKS), Table(_BUYS, buy, names=_BUYS)),
 )

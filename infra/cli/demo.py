@@ -20,10 +20,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from infra import demo, topics
+from infra.addresses import redact
 from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS
 from infra.local import Service
-from infra.settings import Settings, with_settings
+from infra.settings import Settings, named, with_settings
 from online_models import metrics
 from online_models.errors import ServiceError
 from streams.reasons import title_of
@@ -33,7 +34,7 @@ STALLED_S = 60
 SHOWN = {key.replace("@", "_at_"): FIGURES[key] for key in metrics.NAMES}
 """The end of a metric's name on a worker's page → the figure's name."""
 COMPARED = (
-    "fresh, and each list of which it is blended, is made at the moment of the purchase, from everything before it. served is the "
+    "fresh (blend), and each list of which it is blended, is made at the moment of the purchase, from everything before it. served is the "
     "list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower."
 )
 NO_FIGURE = "–"
@@ -65,7 +66,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
     """
     console = Console()
     started = time.monotonic()
-    own_broker, own_redis = settings.broker == Settings().broker, settings.redis == Settings().redis
+    own_broker, own_redis = "broker" not in named(), "redis" not in named()
     if not own_broker and not settings.topic_prefix:
         settings = msgspec.structs.replace(settings, topic_prefix=f"demo-{secrets.token_hex(3)}-")
     with ExitStack() as stack:
@@ -179,12 +180,12 @@ def _figures(console: Console, shop: demo.Shop, speed: float, steady: tuple[floa
     rate, p50, p99 = steady
     table = Table(title="\nLive, through broker, Redis and two workers", title_justify="left")
     table.add_column("figure")
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", no_wrap=True)
     table.add_row("events learned, each with a list published", f"{shop.events:,}")
     table.add_row("events/s at full speed", f"{speed:,.0f}")
-    load = f"{rate:,.0f} events/s ({rate / max(speed, 1e-9):.0%} of that)"
-    table.add_row(f"event read → list published, at {load}, p50", f"{p50:,.1f} ms")
-    table.add_row(f"event read → list published, at {load}, p99", f"{p99:,.1f} ms")
+    table.add_row(f"events/s while latency was measured ({rate / max(speed, 1e-9):.0%} of that)", f"{rate:,.0f}")
+    table.add_row("latency, event read → list published: p50", f"{p50:,.1f} ms")
+    table.add_row("latency, event read → list published: p99", f"{p99:,.1f} ms")
     console.print(table)
 
 
@@ -212,7 +213,7 @@ def _people(console: Console, shop: demo.Shop, watch: demo.Watch) -> None:
             continue
         bought, next_ = [e.item_id for e in reversed(events)], latest.items[:5]
         names = demo.names_of([*bought, *(item.item_id for item in next_)], shop.catalogue)
-        table = Table(title=f"\nHousehold {user}", title_justify="left")
+        table = Table(title=f"\nHousehold {escape(user)}", title_justify="left")
         for header in ("bought last", "recommended next", "because"):
             table.add_column(header, overflow="fold")
         for item_id, item in zip_longest(bought, next_):
@@ -225,7 +226,7 @@ def _people(console: Console, shop: demo.Shop, watch: demo.Watch) -> None:
 
 
 def _stay(console: Console, settings: Settings, workers: list[Service]) -> None:
-    console.print(f"\nStill running. Broker {settings.broker}, Redis {settings.redis}")
+    console.print(f"\nStill running. Broker {settings.broker}, Redis {redact(settings.redis)}")
     for worker in workers:
         console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5'")
     console.print("Ctrl-C stops everything.")

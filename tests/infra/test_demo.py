@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_says_what_it_waits_for() -> None:
     assert "half of that speed (1,600 events/s)" in shown._doing(80, 75, 1600.0)
 
 
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [80, 120, 200])
 def test_names_can_be_told_apart(shop: demo.Shop, width: int) -> None:
     items = [RecommendedItem(item_id=key, score=1.0, source="far", reason="seen with [x]") for key in "12345"]
     latest = type("Made", (), {"items": items})
@@ -71,6 +72,34 @@ def test_names_can_be_told_apart(shop: demo.Shop, width: int) -> None:
     recommended = " ".join(" ".join(cell[1] for cell in cells).split())
     assert recommended == f"{LONG} 12 oz {LONG} 2 l Milk #3 Milk #4 [red]Eggs"
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_columns_hold_however_long_a_name_is(shop: demo.Shop, width: int) -> None:
+    word = "Donaudampfschifffahrtsgesellschaftskapitaensmuetze" * 3
+    item = RecommendedItem(item_id="9", score=1.0, source="far", reason=f"bought after {word}")
+    shop.catalogue["9"] = Item(item_id="9", title=word)
+    watch = type("W", (), {"recommendation": lambda self, user: type("Made", (), {"items": [item] * 5})})()
+    console = Console(file=io.StringIO(), width=width)
+    shown._people(console, shop, watch)  # type: ignore[arg-type]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    edges = {tuple(n for n, letter in enumerate(row) if letter == "│") for row in rows}
+    assert len(edges) == 1, "the columns stand in line"
+    [(first, *_, last)] = edges
+    assert (first, last) <= (0, width - 1)
+    widths = [b - a for a, b in itertools.pairwise(next(iter(edges)))]
+    assert min(widths) > width // 6, "no column is squeezed by its neighbours"
+    assert "".join(row.split("│")[2].strip() for row in rows) == word * 5, "nothing is cut off"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_figure_takes_one_line(shop: demo.Shop, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    shown._figures(console, shop, 1_234_567.0, (617_283.5, 3.21, 45_678.9))
+    rows = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]  # type: ignore[attr-defined]
+    assert [row.split("│")[2].strip() for row in rows] == ["100", "1,234,567", "617,284", "3.2 ms", "45,678.9 ms"]
+    assert "(50% of that)" in rows[2]
 
 
 def test_half_speed_is_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch: pytest.MonkeyPatch) -> None:

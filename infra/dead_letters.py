@@ -18,8 +18,9 @@ import msgspec
 import redis
 
 from infra import topics
+from infra.addresses import redact
 from infra.publishing import publisher, user_key
-from infra.settings import Settings, redact
+from infra.settings import Settings
 from online_models.errors import ServiceError
 from streams.contracts.dead_letters import DeadLetter, Reason
 

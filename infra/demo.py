@@ -22,7 +22,7 @@ from infra import local, publishing, topics
 from infra.importers.engine import import_log
 from infra.importers.formats import formats
 from infra.importers.formats.completejourney import product_catalogue
-from infra.settings import Settings
+from infra.settings import Settings, environment_of
 from online_models.errors import ServiceError
 from streams import recorded_log
 from streams.contracts.catalogue import Item
@@ -84,13 +84,10 @@ def start_worker(settings: Settings, folder: Path, number: int) -> local.Service
     """A worker in a process of its own, ready to take events."""
 
     def command(port: int) -> list[str]:
-        flags = {
-            "--web": f"127.0.0.1:{port}", "--broker": settings.broker, "--redis": settings.redis,
-            "--data-dir": str(settings.data_dir), "--topic-prefix": settings.topic_prefix,
-        }  # fmt: skip
-        return [sys.executable, "-m", "infra.cli", "worker", *itertools.chain.from_iterable(flags.items())]
+        return [sys.executable, "-m", "infra.cli", "worker", "--web", f"127.0.0.1:{port}"]
 
-    return local.start_service(f"worker {number}", command, folder / f"worker-{number}.log", is_up)
+    log = folder / f"worker-{number}.log"
+    return local.start_service(f"worker {number}", command, log, is_up, environ=environment_of(settings))
 
 
 def is_up(address: str) -> bool:

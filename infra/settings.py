@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 import click
 import msgspec
 import platformdirs
 
+from infra import addresses
+from infra.addresses import redact, split_address
 from online_models.errors import SettingsError
 from streams.app.config import WorkerConfig
 from streams.config import PipelineConfig
@@ -34,6 +35,7 @@ else:
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
 TEST_VARIABLES = "HEADRACE_TEST_"
 """Variables that start so belong to the tests and are none of ours."""
+_NAMED = "headrace.named"
 
 
 def default_data_dir() -> Path:
@@ -72,70 +74,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def redact(url: str) -> str:
-    """A URL that may be shown: user and password are left out, whether or not the URL is well formed.
-
-    >>> redact("redis://:secret@cache:6379/0")
-    'redis://***@cache:6379/0'
-    """
-    scheme, mark, rest = url.partition("://")
-    if not mark or not re.fullmatch(r"[A-Za-z]*", scheme):
-        scheme, mark, rest = "", "", url
-    if "@" in rest:
-        rest = "***@" + rest.rpartition("@")[2]
-    return scheme + mark + re.sub(r"(?i)((?:password|username)=)[^&]*", r"\1***", rest)
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port`` (``[host]:port`` for IPv6).
-
-    >>> split_address("[::1]:6066")
-    ('::1', 6066)
-    """
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@/,]+):(\d{1,5})", text)
-    if not match or int(match[2]) > 65535:
-        raise ValueError("host:port")
-    return match[1].strip("[]"), int(match[2])
-
-
-def _broker(text: str) -> str:
-    addresses = [part.strip() for part in text.split(",")]
-    if any(split_address(address)[1] == 0 for address in addresses):
-        raise ValueError("a port")
-    return ",".join(addresses)
-
-
-def _redis(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme == "unix":
-        good = bool(parts.path)
-    else:
-        database = parts.path.strip("/")
-        good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and (not database or database.isdecimal())
-        good = good and parts.port != 0
-    if not good:
-        raise ValueError("a redis URL")
-    return text
-
-
-def _web(text: str) -> str:
-    split_address(text)
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", text):
-        raise ValueError("letters")
-    return text
-
-
-def _folder(text: str) -> Path:
-    folder = Path(text).expanduser()
-    if not text or "\0" in text or (folder.exists() and not folder.is_dir()):
-        raise ValueError("a folder")
-    return folder
-
-
 class _Setting(msgspec.Struct, frozen=True):
     variable: str
     flag: str
@@ -146,13 +84,21 @@ class _Setting(msgspec.Struct, frozen=True):
 
 _SETTINGS = {
     "broker": _Setting(
-        "HEADRACE_BROKER", "--broker", _broker, "host:port, comma separated", "Kafka brokers, comma separated."
+        "HEADRACE_BROKER", "--broker", addresses.broker, "host:port, comma separated", "Kafka brokers, comma separated."
     ),
-    "redis": _Setting("HEADRACE_REDIS", "--redis", _redis, "redis://host:port/database", "URL of the Redis."),
-    "web": _Setting("HEADRACE_WEB", "--web", _web, "host:port", "Where a worker's HTTP listens; port 0 picks one."),
-    "data_dir": _Setting("HEADRACE_DATA", "--data-dir", _folder, "a folder", "Folder of snapshots and models."),
+    "redis": _Setting("HEADRACE_REDIS", "--redis", addresses.redis, "redis://host:port/database", "URL of the Redis."),
+    "web": _Setting(
+        "HEADRACE_WEB", "--web", addresses.web, "host:port", "Where a worker's HTTP listens; port 0 picks one."
+    ),
+    "data_dir": _Setting(
+        "HEADRACE_DATA", "--data-dir", addresses.folder, "a folder", "Folder of snapshots and models."
+    ),
     "topic_prefix": _Setting(
-        "HEADRACE_TOPIC_PREFIX", "--topic-prefix", _prefix, "letters, digits, '.', '_' and '-'", "Before every topic."
+        "HEADRACE_TOPIC_PREFIX",
+        "--topic-prefix",
+        addresses.prefix,
+        "letters, digits, '.', '_' and '-'",
+        "Before every topic.",
     ),
 }
 
@@ -196,12 +142,10 @@ def _refuse_unknown(table: object, kind: object, where: str) -> None:
     for key, value in table.items():
         if key not in fields:
             raise SettingsError(f"one of {', '.join(fields)}", f"{key!r} in {where}", _nearest(key, fields))
-        words = get_args(fields[key]) if get_origin(fields[key]) is Literal else ()
-        if words and value not in words:
+        words = [str(word) for word in get_args(fields[key])] if get_origin(fields[key]) is Literal else []
+        if words and str(value) not in words:
             raise SettingsError(
-                f"one of {', '.join(map(str, words))}",
-                f"{value!r} for {key!r} in {where}",
-                _nearest(str(value), map(str, words)),
+                f"one of {', '.join(words)}", f"{value!r} for {key!r} in {where}", _nearest(str(value), words)
             )
         _refuse_unknown(value, fields[key], f"{where}, table {key!r}")
 
@@ -251,12 +195,32 @@ def load(
     ``flags`` maps field names to the text given, ``config`` is the TOML file (else ``HEADRACE_CONFIG``); a relative
     ``data_dir`` in the file counts from the file's folder. ``environ`` stands in for the environment in tests.
     """
+    return Settings(**_given(flags, config, environ))
+
+
+def _given(
+    flags: Mapping[str, str | None] | None, config: Path | None, environ: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """What is set anywhere, even to its default."""
     environ = os.environ if environ is None else environ
     from_environment = _from_environment(environ)
     if config is None and environ.get(CONFIG_VARIABLE):
         config = Path(environ[CONFIG_VARIABLE]).expanduser()
-    given = {name: _parse(name, text, _SETTINGS[name].flag) for name, text in (flags or {}).items() if text is not None}
-    return Settings(**((_from_file(config) if config else {}) | from_environment | given))
+    by_flag = {
+        name: _parse(name, text, _SETTINGS[name].flag) for name, text in (flags or {}).items() if text is not None
+    }
+    return (_from_file(config) if config else {}) | from_environment | by_flag
+
+
+def named() -> frozenset[str]:
+    """The settings that the user of the command that runs has set, even where it is to the default."""
+    return frozenset(click.get_current_context().meta.get(_NAMED, ()))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process that is to have these settings (tables aside): unlike flags, nobody else can read it."""
+    ours = {setting.variable: str(getattr(settings, name)) for name, setting in _SETTINGS.items()}
+    return {**os.environ, **ours}
 
 
 class SharedOption(click.Option):
@@ -268,8 +232,9 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(*args: Any, config: Path | None, **options: Any) -> Any:
-        flags = {name: options.pop(name) for name in _SETTINGS}
-        return command(*args, settings=load(flags, config), **options)
+        given = _given({name: options.pop(name) for name in _SETTINGS}, config, None)
+        click.get_current_context().meta[_NAMED] = given.keys()
+        return command(*args, settings=Settings(**given), **options)
 
     def check(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
         if text is not None and parameter.name:

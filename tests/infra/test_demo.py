@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from infra import demo
+from infra import demo, local
 from infra.cli import demo as shown
 from infra.settings import Settings
 from streams.contracts.catalogue import Item
@@ -118,3 +119,53 @@ def test_half_speed_is_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch:
     assert len(sent) == 100
     assert player.steady_rate == pytest.approx(39 / (sent[-1] - sent[60]), rel=0.05)
     assert player.steady_rate <= 101
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own"),
+    [
+        ([], (True, True)),
+        (["--broker", Settings().broker], (False, True)),
+        (["--redis", Settings().redis], (True, False)),
+        (["--broker", "kafka:1", "--redis", "redis://cache:2/0"], (False, False)),
+    ],
+)
+def test_a_service_that_is_named_is_not_started(
+    arguments: list[str], own: tuple[bool, bool], shop: demo.Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, bool]] = []
+
+    def services(_: Any, settings: Settings, __: Path, own_broker: bool, own_redis: bool) -> Any:
+        asked.append((own_broker, own_redis))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "fetch_shop", lambda folder, events: shop)
+    monkeypatch.setattr(shown, "warm_up", lambda config: None)
+    monkeypatch.setattr(demo, "services", services)
+    CliRunner().invoke(shown.command, arguments)
+    assert asked == [own]
+
+
+def test_a_password_stands_in_no_command_line_and_on_no_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: dict[str, Any] = {}
+
+    def start_service(name: str, command: Any, log: Path, answers: Any, **options: Any) -> None:
+        started.update(options, command=command(6066))
+
+    monkeypatch.setattr(local, "start_service", start_service)
+    settings = Settings(redis="redis://user:s3cr3t@cache:6379/0", broker="kafka:1")
+    demo.start_worker(settings, tmp_path, 1)
+    assert "s3cr3t" not in " ".join(started["command"])
+    assert started["environ"]["HEADRACE_REDIS"] == settings.redis
+    assert started["environ"]["HEADRACE_BROKER"] == "kafka:1"
+    assert "PATH" in started["environ"]
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        shown._stay(Console(), settings, [])
+    assert "redis://***@cache:6379/0" in capsys.readouterr().out

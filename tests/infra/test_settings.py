@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.settings import Settings, load, redact, with_settings
+from infra.addresses import redact
+from infra.settings import Settings, environment_of, load, named, with_settings
 from online_models.errors import SettingsError
 from streams.config import PipelineConfig
 
@@ -200,6 +201,12 @@ def test_brokers_are_split() -> None:
     assert load({"broker": "a:1, b:2"}, environ={}).brokers == ["a:1", "b:2"]
 
 
+def test_a_process_finds_the_settings_in_its_environment() -> None:
+    flags = {"broker": "a:1", "redis": "redis://:secret@b:2/3", "web": "c:4", "data_dir": "/d", "topic_prefix": "e-"}
+    settings = load(flags, environ={})
+    assert load(environ=environment_of(settings)) == settings
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         load(environ={}).broker = "b:1"  # type: ignore[misc]
@@ -231,6 +238,19 @@ def test_a_command_is_handed_the_settings(tmp_path: Path, monkeypatch: pytest.Mo
     path = write(tmp_path, "[pipeline]\nseed = 5")
     assert CliRunner().invoke(show, ["hi", "--config", str(path)]).output == "hi env:2 5\n"
     assert CliRunner().invoke(show, ["hi", "--broker", "flag:3"]).output == "hi flag:3 0\n"
+
+
+def test_what_is_named_is_known_even_where_it_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    @with_settings
+    def tell(settings: Settings) -> None:
+        click.echo(" ".join(sorted(named())))
+
+    monkeypatch.setenv("HEADRACE_WEB", Settings().web)
+    path = write(tmp_path, f'redis = "{Settings().redis}"')
+    assert CliRunner().invoke(tell, []).output == "web\n"
+    assert CliRunner().invoke(tell, ["--broker", Settings().broker]).output == "broker web\n"
+    assert CliRunner().invoke(tell, ["--config", str(path)]).output == "redis web\n"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from numba import njit
 from ._kernels import insert_top
 from ._queue import Queue
 from .base import Arrays, FloatArray, IntArray, Observation, Query, remapped
-from .errors import SettingsError
+from .errors import InputError, SettingsError
 from .losses import G_UNIT, GRID, LIMIT, LOSSES, Loss, dot, isgd, mix, moment_of, places_of, softmax
 
 Steps = npt.NDArray[np.int16]
@@ -139,6 +139,14 @@ class MatrixFactorization:
                 self.vectors, vector, item, others, self.lr, self.user_lr, self.reg, self._rows, self._steps, self._user
             )
         return self._rows[:n].copy(), self._steps[:n].copy(), self._user.copy()
+
+    def unpack(self, n: int, data: bytes) -> Steps:
+        """The steps [n, dims + 1] that `propose` made, from their bytes. Raises InputError if they are of another shape."""
+        if len(data) != 2 * n * (self.dims + 1):
+            raise InputError(
+                f"{n} steps of {self.dims} dims", f"{len(data)} bytes", "run all workers with the same settings"
+            )
+        return np.frombuffer(data, np.int16).reshape(n, self.dims + 1)
 
     def apply(self, rows: IntArray, steps: Steps) -> None:
         """Add steps to item vectors. Any order of any applications gives the same bits (within the limit of ±127)."""

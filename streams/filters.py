@@ -11,6 +11,7 @@ from numba import njit
 from online_models.base import RATED
 from online_models.items import ItemTable
 
+from .catalogue import Catalogue
 from .config import FilterConfig
 from .contracts.catalogue import Item
 from .user_state import UserState
@@ -41,27 +42,26 @@ def _unmark(blocked: Any, own: Any, n: int) -> None:
 class Filters:
     """Rules that keep items out. Rules for everybody are bits in the item table; a user's are set for one request."""
 
-    def __init__(self, config: FilterConfig, table: ItemTable) -> None:
-        self._config, self._table = config, table
+    def __init__(self, config: FilterConfig, table: ItemTable, catalogue: Catalogue) -> None:
+        self._config, self._table, self._catalogue = config, table, catalogue
         self._denied = frozenset(config.deny_items)
         self._denied_categories = frozenset(config.deny_categories)
-        self._unavailable: set[str] = set()
 
     def admit(self, row: int, item_id: str) -> None:
         """A row has been given to an item: set what is known against it."""
-        if item_id in self._denied or item_id in self._unavailable:
+        if self._withheld(item_id):
             self._table.blocked[row] |= FOR_ALL
 
     def update(self, item_id: str, item: Item | None) -> None:
         """The catalogue speaks: not available, of a denied category, removed (None), or fine again."""
         bad = item is None or not item.available or not self._denied_categories.isdisjoint(item.categories)
-        if bad:
-            self._unavailable.add(item_id)
-        else:
-            self._unavailable.discard(item_id)
+        self._catalogue.tell(item_id, item, withheld=bad)
         row = self._table.row(item_id)
         if row >= 0:
-            self._table.blocked[row] = FOR_ALL if bad or item_id in self._denied else 0
+            self._table.blocked[row] = FOR_ALL if self._withheld(item_id) else 0
+
+    def _withheld(self, item_id: str) -> bool:
+        return item_id in self._denied or self._catalogue.withholds(item_id)
 
     def block(self, state: UserState) -> npt.NDArray[np.uint8]:
         """Set the user's bit on what this user's list leaves out; returns the array that sources read."""

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import msgspec
 
 from online_models.errors import SnapshotError
-from streams.contracts.interactions import Interaction
+from streams.contracts.interactions import VERSION, Interaction
 from streams.tailing import Breather
 
 log = logging.getLogger("headrace")
@@ -204,11 +204,17 @@ class InteractionLog:
             self.skipped += 1
             return None
         try:
-            return self._decode(record.value)
-        except msgspec.DecodeError as error:
+            found = self._decode(record.value)
+            if found.v != VERSION:
+                raise ValueError(f"expected version {VERSION}, got {found.v}; run one release on all workers")
+        except (msgspec.DecodeError, ValueError) as error:
             self.refused += 1
-            log.warning("interaction %d/%d is not one, left out: %s", partition, record.offset, error)
+            if self.refused & (self.refused - 1) == 0:  # the first, the second, the fourth ...
+                log.warning(
+                    "%d interactions left out, the latest at %d/%d: %s", self.refused, partition, record.offset, error
+                )
             return None
+        return found
 
     def _apply(self, interaction: Interaction) -> None:
         partition, offset = interaction.partition, interaction.offset

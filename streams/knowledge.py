@@ -31,8 +31,8 @@ from online_models.repeats import Repeats
 from online_models.session_knn import SessionKNN
 
 from .config import CoVisitationConfig, PipelineConfig
-from .contracts.interactions import Interaction
-from .offsets import LearnedOffsets
+from .contracts.interactions import Delta, Interaction
+from .learned import EventWindow, LearnedOffsets
 
 log = logging.getLogger("headrace")
 
@@ -99,7 +99,8 @@ class Knowledge:
         self.rating_max = 0.0
         self.latest = np.full(BURST, -1, np.int32)
         self.burst = 0
-        self.unknown_types: dict[str, int] = {}
+        self.misfits: dict[str, int] = {}
+        """Steps left out because they are of another shape, by model."""
 
     def know(self, item_id: str, timestamp: int) -> int:
         """The row of an item, new if need be."""
@@ -127,10 +128,10 @@ class Knowledge:
         for source in self.sources:
             source.learn_one(o)
         for name, delta in x.deltas.items():
-            if name == "mf":
-                self._apply_factors(delta.items, delta.data)
-            elif name == "blend":
-                self.blend.apply(delta.data)
+            try:
+                self._apply(name, delta)
+            except ValueError as error:  # raised before anything is changed
+                self._note_misfit(name, error)
         self._follow_session(x)
         if rated and x.value is not None:
             self.rating_max = top_rating(self.rating_max, x.value)
@@ -140,8 +141,20 @@ class Knowledge:
             self.compact()
         return True
 
+    def _apply(self, name: str, delta: Delta) -> None:
+        """Add a step; ValueError if it is not of this shape, as from a worker that runs with other settings."""
+        if name == "mf":
+            self._apply_factors(delta.items, delta.data)
+        elif name == "blend":
+            self.blend.apply(delta.data)
+
+    def _note_misfit(self, name: str, error: ValueError) -> None:
+        n = self.misfits[name] = self.misfits.get(name, 0) + 1
+        if n & (n - 1) == 0:  # the first, the second, the fourth ...
+            log.warning("%d steps of %r left out: %s", n, name, error)
+
     def _apply_factors(self, ids: list[str], data: bytes) -> None:
-        steps = np.frombuffer(data, np.int16).reshape(len(ids), -1)
+        steps = self.factors.unpack(len(ids), data)
         rows = np.array([self.items.row(i) for i in ids], np.int32)
         keep = rows >= 0
         if not keep.all():
@@ -161,7 +174,11 @@ class Knowledge:
             self._learn_intent(over, False)
 
     def _learn_intent(self, data: bytes, converted: bool) -> None:
-        sample = decode_sample(data)
+        try:
+            sample = decode_sample(data)
+        except ValueError as error:
+            self._note_misfit("intent", error)
+            return
         p = min(max(self.intent.score_one(sample), 1e-6), 1.0 - 1e-6)
         self.note("intent log loss", -math.log(p if converted else 1.0 - p), top=4.0)
         self.intent.learn_one(sample, converted)
@@ -263,38 +280,3 @@ def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
         if feature == "log_rank":
             out[i] = trust.get(source, 0.1)
     return out
-
-
-class EventWindow:
-    """The latest event ids (64-bit hashes), a bounded set: what drops an event that is sent twice."""
-
-    def __init__(self, capacity: int) -> None:
-        self.ring: npt.NDArray[np.uint64] = np.zeros(capacity, np.uint64)
-        self.n = 0
-        self._set: set[int] = set()
-
-    def __contains__(self, event: int) -> bool:
-        return event in self._set
-
-    def add(self, event: int) -> None:
-        if event in self._set:
-            return
-        at = self.n % len(self.ring)
-        if self.n >= len(self.ring):
-            self._set.discard(int(self.ring[at]))
-        self.ring[at] = event
-        self._set.add(event)
-        self.n += 1
-
-    def snapshot(self) -> Arrays:
-        used = min(self.n, len(self.ring))
-        return {"ring": self.ring[:used], "n": np.array([self.n])}
-
-    def restore(self, state: Arrays) -> None:
-        self.ring[: len(state["ring"])] = state["ring"]
-        self.n = int(state["n"][0])
-        self._set = set(state["ring"].tolist())
-
-    @property
-    def nbytes(self) -> int:
-        return self.ring.nbytes + 64 * len(self._set)

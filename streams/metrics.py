@@ -28,10 +28,7 @@ class WorkerMetrics:
         self.registry = registry = CollectorRegistry()
         self.events = Counter("headrace_events", "Events read.", registry=registry)
         self.recommendations = Counter("headrace_recommendations", "Lists published.", registry=registry)
-        self.interactions = Counter(
-            "headrace_interactions", "Interactions: our own, learned from other workers, refused.", ["origin"],
-            registry=registry,
-        )  # fmt: skip
+        self.interactions = Counter("headrace_interactions", "Interactions published.", registry=registry)
         self.dead_letters = Counter(
             "headrace_dead_letters", "Records refused, by reason.", ["reason"], registry=registry
         )

@@ -14,6 +14,7 @@ import numpy as np
 from online_models.base import Arrays, IntArray
 from online_models.items import hash_id
 
+from .catalogue import Catalogue
 from .config import PipelineConfig
 from .contracts.catalogue import Item
 from .contracts.events import Event, Source
@@ -61,10 +62,11 @@ class Pipeline:
         self.knowledge = Knowledge(self.config)
         self.knowledge.compacted = self._compacted  # type: ignore[method-assign]
         self.sessions = Sessions(self.config, self.knowledge.items, stored)
-        self.filters = Filters(self.config.filters, self.knowledge.items)
+        self.catalogue = Catalogue(self.config.max_items)
+        self.filters = Filters(self.config.filters, self.knowledge.items, self.catalogue)
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
         self.teacher = Teacher(self.config, self.knowledge, self.filters)
-        self.server = Server(self.knowledge, self.scorer, topic)
+        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
@@ -205,20 +207,19 @@ class Pipeline:
         for column, metric in enumerate(("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")):
             out[metric] = dict(zip(q.names, q.recent[:, column].tolist(), strict=True))
         return out | {
+            "catalogue": self.catalogue.sizes(),
             "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(self.sessions)),
             "held_interactions": float(sum(map(len, self._held.values()))), "intent_samples": float(k.intent.n_learned),
             "blend_weight": report["weights"], "blend_updates": report["updates"],
-            "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms),
+            "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms), "steps_left_out": dict(k.misfits),
+            "interactions_too_late": float(k.offsets.beyond), "states_refused": float(self.sessions.refused),
+            "factors_left_out": float(self.sessions.misfits),
         }  # fmt: skip
 
     # -- around it ----------------------------------------------------------------------------------------------------
 
     def catalogue_update(self, item_id: str, item: Item | None) -> None:
         """A catalogue record arrived (None: the item was removed)."""
-        if item is None:
-            self.server.catalogue.pop(item_id, None)
-        else:
-            self.server.catalogue[item_id] = item
         self.filters.update(item_id, item)
 
     def _compacted(self, new_index: IntArray) -> None:

@@ -10,8 +10,6 @@ from numba import njit
 from online_models.base import FloatArray, IntArray
 from online_models.features import PER_SOURCE
 
-from .contracts.catalogue import Item
-
 FILL = "fill"
 """Source of the items that fill up a list where the sources name too few."""
 
@@ -84,9 +82,3 @@ def shortened(title: str) -> str:
     ('Milk', True)
     """
     return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1].rstrip() + "…"
-
-
-def title_of(item_id: str, catalogue: dict[str, Item]) -> str:
-    """The name that a person knows an item by."""
-    item = catalogue.get(item_id)
-    return item.title if item is not None and item.title else item_id

@@ -8,11 +8,11 @@ from online_models.base import BOUGHT, FloatArray
 from online_models.covisitation import CoVisitation
 from online_models.items import hash_id
 
-from .contracts.catalogue import Item
+from .catalogue import Catalogue
 from .contracts.events import Event, Source
 from .contracts.recommendations import Cause, ModelVersion, Recommendation, RecommendedItem
 from .knowledge import Knowledge
-from .reasons import FILL, in_words, loudest, title_of
+from .reasons import FILL, in_words, loudest
 from .scoring import Ranked, Scorer
 from .user_state import UserState
 
@@ -31,9 +31,9 @@ def request_id(event_id: str) -> str:
 class Server:
     """Makes recommendation records. Changes no model and no user's state."""
 
-    def __init__(self, knowledge: Knowledge, scorer: Scorer, topic: str) -> None:
+    def __init__(self, knowledge: Knowledge, scorer: Scorer, catalogue: Catalogue, topic: str) -> None:
         self._knowledge, self._scorer, self._topic = knowledge, scorer, topic
-        self.catalogue: dict[str, Item] = {}
+        self._title_of = catalogue.title_of
         self._x = scorer.candidates.buffer()
         self._often = knowledge.lists.index("often")
         self._linking = {
@@ -68,7 +68,7 @@ class Server:
     def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists
         recent = ranked.recent
-        title = title_of(ids[recent[0]], self.catalogue) if len(recent) else ""
+        title = self._title_of(ids[recent[0]]) if len(recent) else ""
         loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
         own = state.own[: state.n]
         own_rows = own["item"]
@@ -89,7 +89,7 @@ class Server:
                 reason = in_words(name, title, *times, bought=bool(o["flags"] & BOUGHT))
             elif source in links and (link := links[source][n]) >= 0:
                 if (source, link) not in linked:
-                    linked[source, link] = in_words(name, title_of(ids[link], self.catalogue))
+                    linked[source, link] = in_words(name, self._title_of(ids[link]))
                 reason = linked[source, link]
             out.append(RecommendedItem(ids[row], score, name, reason))
         return out

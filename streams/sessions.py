@@ -1,11 +1,13 @@
 """The working set of user states, and what of them is stored.
 
-A stored value (Redis) is an *image* plus the *events since*. The image is never newer than the committed offset of the
-user's partition, so the state can be rebuilt as it was before any event that may be delivered again.
+A stored value (Redis) is an *image* plus the *events since*. The image is not newer than the committed offset of the
+user's partition, so the state can be rebuilt as it was before any event that may be delivered again (`MOST_SINCE` says
+when it is newer all the same).
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -16,10 +18,23 @@ from online_models.items import ItemTable
 
 from .config import PipelineConfig
 from .contracts.events import Source
-from .user_state import NOWHERE, Entry, UserState
+from .user_state import NOWHERE, Entry, UserState, decode_image
+
+log = logging.getLogger("headrace")
+
+VERSION = 1
+
+FOLD = 32
+"""Events of a busy user between two images: making one costs as much as several events."""
+
+MOST_SINCE = 512
+"""Most events kept beside an image. A user with more than this between two commits gets an image that is newer than what
+is committed: after a crash, events of this user that come again are seen to be in it, and their lists are made from the
+later state. Nothing is lost and nothing is learned twice."""
 
 
 class _Value(msgspec.Struct, array_like=True):
+    v: int
     image: bytes
     partition: int
     since: list[Entry]
@@ -44,6 +59,10 @@ class Sessions:
         self._dirty: dict[str, UserState] = {}
         self.committed: dict[int, int] = {}
         """Partition → offset known to be committed; the stream keeps it."""
+        self.refused = 0
+        """Stored values that were not ours, or of another version: those users start afresh."""
+        self.misfits = 0
+        """Times that factors of other dims were left out of a stored state."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -66,12 +85,28 @@ class Sessions:
     def apply(self, state: UserState, entry: Entry, partition: int) -> None:
         """Fold one event into a state of the working set."""
         if self._stored:
-            if state.since and state.since[-1].offset < self.committed.get(partition, 0):
-                state.base, state.since = state.image(self._table.ids), []
+            self._fold(state, self.committed.get(partition, 0))
             state.since.append(entry)
         state.partition = partition
         state.apply(entry, self._table.row(entry.item_id), self._config)
         self._dirty[state.user_id] = state
+
+    def _fold(self, state: UserState, committed: int) -> None:
+        """Move on the image by what is committed.
+
+        The image of a busy user is made ahead, of the state as it is, and becomes the base once it is committed: the
+        state as it was need not be rebuilt.
+        """
+        since = state.since
+        if since and since[-1].offset < committed:
+            state.base, state.since, state.ahead = state.image(self._table.ids), [], None
+            return
+        if state.ahead is not None:
+            n, image = state.ahead
+            if since[n - 1].offset < committed or len(since) >= MOST_SINCE:
+                state.base, state.since, state.ahead = image, since[n:], None
+        if state.ahead is None and len(state.since) >= FOLD:
+            state.ahead = len(state.since), state.image(self._table.ids)
 
     def note_intent(self, state: UserState, intent: float) -> None:
         """The probability that goes out with the latest event belongs to the state from then on."""
@@ -84,14 +119,20 @@ class Sessions:
         return [u for u in dict.fromkeys(users) if u not in self._states]
 
     def decode(self, user_id: str, raw: bytes | None, before: Source | None = None) -> UserState:
-        """A state from its stored value, as it was before the event at ``before`` where that event is already in it."""
+        """A state from its stored value, as it was before the event at ``before`` where that event is already in it.
+
+        A value that is not ours, or of another version, is logged and counted, and the state is that of a new user.
+        """
         if raw is None:
             return UserState(user_id, self._dims)
-        value = _decode_value(raw)
-        if value.image:
-            state = UserState.from_image(user_id, value.image, self._dims, self._table.row)
-        else:
-            state = UserState(user_id, self._dims)
+        try:
+            value = _decode_value(raw)
+            if value.v != VERSION:
+                raise ValueError(f"expected a value of version {VERSION}, got {value.v}")
+            state = self._begin(user_id, value.image)
+        except (msgspec.DecodeError, ValueError) as error:
+            self._note_refused(error)
+            return UserState(user_id, self._dims)
         state.base, state.served, state.partition = value.image, value.served, value.partition
         rewind = before is not None and value.partition == before.partition
         for entry in value.since:
@@ -99,10 +140,33 @@ class Sessions:
                 break
             state.apply(entry, self._table.row(entry.item_id), self._config)
             state.since.append(entry)
+        if any(len(entry.step) not in (0, 2 * self._dims) for entry in value.since):
+            self._note_misfit()
         if before is not None and value.partition != before.partition:
             state.offset = NOWHERE  # the topic was repartitioned: offsets of the old partition say nothing
             state.base, state.since = state.image(self._table.ids), []
         return state
+
+    def _begin(self, user_id: str, raw: bytes) -> UserState:
+        if not raw:
+            return UserState(user_id, self._dims)
+        image = decode_image(raw)
+        if len(image.vector) not in (0, 4 * self._dims):
+            self._note_misfit()
+        return UserState.from_image(user_id, image, self._dims, self._table.row)
+
+    def _note_refused(self, error: Exception) -> None:
+        self.refused += 1
+        if self.refused & (self.refused - 1) == 0:  # the first, the second, the fourth ...
+            log.warning(
+                "%d stored user states were not ours or of another version, their users start afresh: %s",
+                *(self.refused, error),
+            )
+
+    def _note_misfit(self) -> None:
+        self.misfits += 1
+        if self.misfits & (self.misfits - 1) == 0:
+            log.warning("%d times, factors of a user were not of %d dims and left out", self.misfits, self._dims)
 
     def load(self, user_id: str, raw: bytes | None, before: Source | None = None) -> None:
         """Take a stored value into the working set (see `decode`)."""
@@ -111,7 +175,7 @@ class Sessions:
     def dirty(self) -> dict[str, bytes]:
         """Values to write, by user."""
         return {
-            user_id: _encode(_Value(state.base, state.partition, state.since, state.served))
+            user_id: _encode(_Value(VERSION, state.base, state.partition, state.since, state.served))
             for user_id, state in self._dirty.items()
         }
 
@@ -124,12 +188,6 @@ class Sessions:
         """Hold to the cap."""
         while len(self._states) > self._config.max_users:
             user_id, _ = self._states.popitem(last=False)
-            self._dirty.pop(user_id, None)
-
-    def drop_partition(self, partition: int) -> None:
-        """The partition is no longer ours: forget its users."""
-        for user_id in [u for u, s in self._states.items() if s.partition == partition]:
-            del self._states[user_id]
             self._dirty.pop(user_id, None)
 
     def drop_all(self) -> None:

@@ -80,7 +80,7 @@ class MemoryStore:
 
 
 class RedisStore:
-    """Keys ``<prefix>session:<user>`` of one Redis.
+    """Keys ``headrace:<prefix>session:<user>`` of one Redis.
 
     While Redis is away, a call waits and tries again: the micro-batch stands still and nothing is lost. Whoever cannot
     wait sets a limit of its own (`asyncio.wait_for`). A refused password or permission raises ServiceError at once.
@@ -90,7 +90,7 @@ class RedisStore:
         self._redis: Any = redis.asyncio.Redis.from_url(
             url, socket_timeout=5.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
         )
-        self._prefix = f"{prefix}session:"
+        self._prefix = f"headrace:{prefix}session:"
         self._script: str | None = None
         self.reconnects = 0
 

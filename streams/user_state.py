@@ -18,6 +18,8 @@ from online_models.matrix_factorization import add_step
 from .config import PipelineConfig
 from .contracts.events import Event, Source
 
+VERSION = 1
+
 NOWHERE = -1
 """Partition and offset of a state that no event has touched."""
 
@@ -114,7 +116,7 @@ class UserState:
     """
 
     __slots__ = (
-        *_NUMBERS, "base", "context", "hash", "intent", "last_item", "last_type", "n", "offset", "own", "partition",
+        *_NUMBERS, "ahead", "base", "context", "hash", "intent", "last_item", "last_type", "n", "offset", "own", "partition",
         "sample", "served", "session_id", "since", "types", "user_id", "value", "vector",
     )  # fmt: skip
 
@@ -150,6 +152,7 @@ class UserState:
         self.served: list[str] = []
         self.base = b""
         self.since: list[Entry] = []
+        self.ahead: tuple[int, bytes] | None = None  # the next base, and how many of `since` are in it
 
     def starts_session(self, timestamp: int, session_id: str | None, gap_ms: int) -> bool:
         """Whether an event at this time begins a new session."""
@@ -181,7 +184,7 @@ class UserState:
         if entry.weight > 0.0 and row >= 0:
             flags = RATED if entry.event_type == "rating" else BOUGHT if entry.event_type == "purchase" else 0
             self._visit(row, entry.item_id, now, flags, config.sessions.history)
-        if entry.step:
+        if len(entry.step) == 2 * len(self.vector):  # empty, or made under other dims
             add_step(self.vector, np.frombuffer(entry.step, np.int16))
         self.n_events += 1
         self.last_ms, self.last_item, self.last_type = now, entry.item_id, entry.event_type
@@ -239,7 +242,7 @@ class UserState:
         own = self.own[: self.n]
         return _encode(
             Image(
-                v=1, partition=self.partition, offset=self.offset, items=[ids[i] for i in own["item"].tolist()],
+                v=VERSION, partition=self.partition, offset=self.offset, items=[ids[i] for i in own["item"].tolist()],
                 own=own.tobytes(), vector=self.vector.tobytes() if self.vector.any() else b"",
                 numbers=[getattr(self, n) for n in _NUMBERS], last_item=self.last_item, last_type=self.last_type,
                 session_id=self.session_id, types=self.types, value=self.value, context=self.context, intent=self.intent,
@@ -247,9 +250,8 @@ class UserState:
         )  # fmt: skip
 
     @classmethod
-    def from_image(cls, user_id: str, raw: bytes, dims: int, row_of: Callable[[str], int]) -> UserState:
-        """The state of an image. Items that the item table has forgotten are forgotten here too."""
-        image = _decode_image(raw)
+    def from_image(cls, user_id: str, image: Image, dims: int, row_of: Callable[[str], int]) -> UserState:
+        """The state of an image, without a vector of other dims and without items that the item table has forgotten."""
         state = cls(user_id, dims)
         state.partition, state.offset = image.partition, image.offset
         own = np.frombuffer(image.own, OWN).copy()
@@ -267,6 +269,14 @@ class UserState:
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
         state.types, state.value, state.context, state.intent = image.types, image.value, image.context, image.intent
         return state
+
+
+def decode_image(raw: bytes) -> Image:
+    """Raises ValueError or msgspec.DecodeError on what is no image of ours."""
+    image = _decode_image(raw)
+    if image.v != VERSION:
+        raise ValueError(f"expected an image of version {VERSION}, got {image.v}")
+    return image
 
 
 def entry_of(event: Event, source: Source, event_hash: int, weight: float, step: bytes) -> Entry:

@@ -233,9 +233,8 @@ class Headrace(faust.App):  # type: ignore[misc]
             "headrace_interaction_log_", "what",
             lambda: {"learned": self._log.learned, "own": self._log.skipped, "refused": self._log.refused},
         )  # fmt: skip
-        numbers = getattr(pipeline, "metrics", None)
-        if numbers is not None:
-            self.metrics.read("headrace_pipeline_", "name", numbers)
+        self.metrics.read("headrace_pipeline_", "name", pipeline.metrics)
+        self.metrics.read("headrace_redis_", "name", lambda: {"reconnects": self.store.reconnects})
 
     def _lag(self) -> dict[str, float]:
         name, done = self.topic_names.events, self._running().done
@@ -279,6 +278,7 @@ class Headrace(faust.App):  # type: ignore[misc]
                 raise
             self.crash_reason = error  # told at the end; what follows still has to be closed
         self._acknowledge(self._rim.acknowledgeable(0.0, whole=True))
+        self._rim.forget()
 
     async def _assigned(self, sender: Any, assigned: set[TP], **_: Any) -> None:
         self._log.unsettle(tp.partition for tp in assigned if tp.topic == self.topic_names.events)

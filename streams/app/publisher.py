@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -55,24 +54,18 @@ class Publisher:
         with an idempotent producer). An error that waiting does not heal raises ServiceError.
         """
         producer = self._producer()
-        waiting: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        waiting: dict[tuple[str, int], list[Outgoing]] = {}
         for record in records:
             count = len(producer.client.cluster.partitions_for_topic(record.topic) or ()) or await self._count(record)
-            waiting[record.topic, key_hash(record.key) % count].append(record)
+            waiting.setdefault((record.topic, key_hash(record.key) % count), []).append(record)
         pause = FIRST_PAUSE
         while waiting:
-            parts = [
-                (part, chunk) for part, all_of_it in waiting.items() for chunk in self._chunks(producer, all_of_it)
-            ]
-            sent = [asyncio.ensure_future(self._send(producer, *part, batch)) for part, (batch, _) in parts]
+            parts = list(waiting)
+            sent = [asyncio.ensure_future(self._send(producer, part, waiting[part])) for part in parts]
             if (await asyncio.wait(sent, timeout=REPORT_AFTER_S))[1]:
                 log.warning("the broker has acknowledged nothing for %.0f s, waiting for it", REPORT_AFTER_S)
-            results = await asyncio.gather(*sent, return_exceptions=True)
-            waiting = defaultdict(list)
-            for (part, (_, chunk)), result in zip(parts, results, strict=True):
-                if isinstance(result, BaseException):
-                    self._give_up_unless_passing(part, result)
-                    waiting[part].extend(chunk)
+            await asyncio.wait(sent)
+            waiting = {part: left for part, task in zip(parts, sent, strict=True) if (left := task.result())}
             if waiting:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -80,28 +73,32 @@ class Publisher:
     async def _count(self, record: Outgoing) -> int:
         return len(await self._producer().partitions_for(record.topic))
 
-    def _chunks(self, producer: Any, records: list[Outgoing]) -> Iterable[tuple[Any, list[Outgoing]]]:
-        """Cut into batches that the broker takes whole."""
-        batch = producer.create_batch()
-        chunk: list[Outgoing] = []
+    async def _send(self, producer: Any, part: tuple[str, int], records: list[Outgoing]) -> list[Outgoing]:
+        """Send one batch after the other; what is left if the broker does not take one for now."""
+        topic, partition = part
+        acknowledged = 0
+        for batch, count in self._batches(producer, records):
+            batch.close()
+            try:
+                await (await producer.send_batch(batch, topic, partition=partition))
+            except KafkaError as error:
+                if not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                    raise ServiceError(
+                        f"topic {topic!r} to take records", repr(error), "see the broker's log"
+                    ) from error
+                log.warning("%s-%d did not take a batch (%r), sending it again", topic, partition, error)
+                break
+            acknowledged += count
+        return records[acknowledged:]
+
+    def _batches(self, producer: Any, records: list[Outgoing]) -> Iterable[tuple[Any, int]]:
+        """Batches that the broker takes whole, each with its number of records."""
+        batch, count = producer.create_batch(), 0
         for record in records:
             entry = {"key": record.key, "value": record.value, "timestamp": None, "headers": self._headers}
             if batch.append(**entry) is None:
-                yield batch, chunk
-                batch, chunk = producer.create_batch(), []
+                yield batch, count
+                batch, count = producer.create_batch(), 0
                 batch.append(**entry)
-            chunk.append(record)
-        yield batch, chunk
-
-    @staticmethod
-    async def _send(producer: Any, topic: str, partition: int, batch: Any) -> None:
-        batch.close()
-        await (await producer.send_batch(batch, topic, partition=partition))
-
-    @staticmethod
-    def _give_up_unless_passing(part: tuple[str, int], error: BaseException) -> None:
-        if not isinstance(error, KafkaError):
-            raise error
-        if not (error.retriable or isinstance(error, KafkaTimeoutError)):
-            raise ServiceError(f"topic {part[0]!r} to take records", repr(error), "see the broker's log") from error
-        log.warning("%s-%d did not take a batch (%r), sending it again", *part, error)
+            count += 1
+        yield batch, count

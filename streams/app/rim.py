@@ -110,9 +110,8 @@ class Rim:
         await asyncio.wait({task})
 
     def forget(self) -> None:
-        """The partitions are about to move: what is cached of their users may become stale."""
+        """Partitions are about to move: what is cached of their users grows stale as soon as others write it."""
         self._pipeline.sessions.drop_all()
-        self.last_arrival.clear()
 
     def begin(self, committed: dict[int, int]) -> None:
         """These partitions are ours from now on, from these offsets on."""
@@ -247,7 +246,7 @@ class Rim:
         self._metrics.events.inc(len(arrivals))
         self._metrics.batch.observe(len(arrivals))
         self._metrics.recommendations.inc(sum(outcome.recommendation is not None for outcome in outcomes))
-        self._metrics.interactions.labels("own").inc(sum(outcome.interaction is not None for outcome in outcomes))
+        self._metrics.interactions.inc(sum(outcome.interaction is not None for outcome in outcomes))
         if rejected and time.monotonic() >= self._report_at:
             arrival, rejection = rejected[0]
             log.warning(

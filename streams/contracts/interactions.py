@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+VERSION = 1
+
 
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """An additive step of a model that learns by gradient: rows of ``items`` (if any) and the packed numbers."""
@@ -25,7 +27,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
     """
 
-    v: int = 1
+    v: int = VERSION
     item_id: str
     event_type: str
     weight: float

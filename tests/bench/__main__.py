@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import live, losses, quality
+from tests.bench import determinism, live, losses, quality
 
 
 @click.group(invoke_without_command=True)
@@ -26,6 +26,7 @@ def main(ctx: click.Context) -> None:
 main.add_command(quality.command, "quality")
 main.add_command(live.command, "live")
 main.add_command(losses.command, "losses")
+main.add_command(determinism.command, "determinism")
 
 if __name__ == "__main__":
     main()

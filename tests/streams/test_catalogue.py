@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 
 from streams.app.agents import MAX_BATCH
 from streams.catalogue_feed import CatalogueFeed
+from streams.config import PipelineConfig
 from streams.contracts.catalogue import MAX_ITEM_BYTES, Item
+from streams.contracts.events import Source
 from streams.contracts.recommendations import Cause, Recommendation, RecommendedItem
+from streams.pipeline import Pipeline
 from streams.reasons import MAX_TITLE, in_words
 from streams.serving import MODEL
 from streams.web import MAX_K
+from tests.worlds import shop_log
 
 GOOD = {"item_id": "a", "title": "Milk", "categories": ["dairy"], "embedding": [0.5], "attributes": {"x": [1]}}
 
@@ -82,3 +87,53 @@ def test_the_largest_list_fits_into_a_message() -> None:
         items=items, model=MODEL, intent=1 / 3, generic="nothing is known of the user yet",
     )  # fmt: skip
     assert len(msgspec.json.encode(largest)) < MAX_BATCH
+
+
+def item(number: int, **changes: Any) -> Item:
+    return Item(**{"item_id": f"i{number}", "title": f"Item {number}", "text": "x" * 1_000} | changes)
+
+
+def test_what_is_kept_of_the_catalogue_is_bounded_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = Pipeline(PipelineConfig(max_items=100))
+    for number in range(1_000):
+        pipeline.catalogue_update(f"i{number}", item(number))
+        pipeline.catalogue_update(f"gone{number}", None)
+    assert pipeline.metrics()["catalogue"] == {"titles": 100.0, "withheld": 100.0, "forgotten": 1_800.0}
+    assert "the catalogue has more than 100 titles" in caplog.text
+    assert len(caplog.records) == 11  # at 1, 2, 4 ... 1,024
+    assert pipeline.catalogue.title_of("i999") == "Item 999"
+    assert pipeline.catalogue.title_of("i0") == "i0"
+
+
+def test_news_of_an_item_that_is_known_take_no_room() -> None:
+    pipeline = Pipeline(PipelineConfig(max_items=2))
+    for _ in range(5):
+        for number in range(2):
+            pipeline.catalogue_update(f"i{number}", item(number, available=False))
+    assert pipeline.catalogue.forgotten == 0
+    pipeline.catalogue_update("i0", item(0, title=""))
+    pipeline.catalogue_update("i1", None)
+    assert pipeline.catalogue.sizes() == {"titles": 0.0, "withheld": 1.0, "forgotten": 0.0}
+
+
+def test_an_item_that_is_known_and_withheld_stays_so_when_there_is_no_room_to_remember_it() -> None:
+    pipeline = Pipeline(PipelineConfig(max_items=50))
+    events = shop_log(60, items=10)
+    for offset, event in enumerate(events):
+        pipeline.on_event(event, Source(0, offset))
+    pipeline.catalogue_update(events[0].item_id, None)
+    for number in range(60):
+        pipeline.catalogue_update(f"other{number}", None)
+    assert events[0].item_id not in {i.item_id for i in pipeline.recommend("nobody", 50).items}
+
+
+def test_of_an_item_only_the_title_is_kept() -> None:
+    """A text or an embedding can be a thousand times as long."""
+    pipeline = Pipeline()
+    before = sys.getrefcount(TEXT)
+    pipeline.catalogue_update("i1", item(1, text=TEXT, title="T" * 1_000))
+    assert sys.getrefcount(TEXT) == before
+    assert len(pipeline.catalogue.title_of("i1")) == MAX_TITLE
+
+
+TEXT = "".join(map(str, range(10_000)))

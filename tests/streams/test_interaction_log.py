@@ -153,10 +153,11 @@ async def test_our_own_records_are_not_even_decoded() -> None:
 async def test_a_record_that_is_no_interaction_is_left_out() -> None:
     records, notes = Log(), Notes()
     records.append(0, b"\xc1")
+    records.append(0, msgspec.structs.replace(interaction(1, 3, 1), v=2))
     records.append(0, interaction(1, 0, 1))
     log = InteractionLog(records, notes, ME, {})
     await following(log, records, {0: 0})
-    assert (notes.told, log.refused) == ([("learn", 1, 0)], 1)
+    assert (notes.told, log.refused) == ([("learn", 1, 0)], 2)
 
 
 async def test_a_late_record_of_our_partition_is_held_if_we_have_not_come_so_far() -> None:

@@ -170,6 +170,35 @@ async def test_a_fault_of_ours_comes_out(rim: Rim, monkeypatch: pytest.MonkeyPat
     assert rim.done == {0: 0, 1: 0}
 
 
+async def test_a_batch_is_done_when_its_lists_are_out_and_not_before(rim: Rim, around: Surroundings) -> None:
+    task = await start(rim, around, "recommendations", arrival(0))
+    assert rim.processed == {0: 1, 1: 0}
+    assert rim.done == {0: 0, 1: 0}
+    assert rim.acknowledgeable(0.0, whole=True) == {0: 0, 1: 0}
+    await rim.finish(patience_s=0.01)
+    await task
+    assert rim.done == {0: 0, 1: 0}
+
+
+async def test_what_others_have_written_of_a_user_is_read_after_an_assignment(rim: Rim, around: Surroundings) -> None:
+    await rim.run([arrival(0)])
+    sessions = rim._pipeline.sessions
+    other = Rim(Pipeline(stored=True), around, around, Topics(), WorkerMetrics(), ttl_s=60)  # type: ignore[arg-type]
+    other.begin({0: 1})
+    await other.run([arrival(1), arrival(2)])
+    assert sessions.get("ada").n_events == 1
+    rim.begin({0: 3})
+    await rim.run([arrival(3)])
+    assert sessions.get("ada").n_events == 4
+
+
+async def test_nobody_is_served_from_before_the_partitions_moved(rim: Rim) -> None:
+    await rim.run([arrival(0)])
+    assert rim._pipeline.sessions.peek("ada") is not None
+    rim.forget()
+    assert rim._pipeline.sessions.peek("ada") is None
+
+
 def test_keys_go_where_kafkas_partitioner_sends_them() -> None:
     # Made with org.apache.kafka.common.utils.Utils.toPositive(murmur2(key)) % 12.
     from aiokafka.partitioner import DefaultPartitioner

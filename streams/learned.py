@@ -1,4 +1,4 @@
-"""Which source offsets have been learned: what makes a second copy of an interaction harmless."""
+"""What has been learned, by offset and by event id: what makes a second copy of an interaction or an event harmless."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class LearnedOffsets:
     def __init__(self) -> None:
         self._flags: dict[int, npt.NDArray[np.uint8]] = {}
         self._top: dict[int, int] = {}
+        self.beyond = 0
+        """Offsets that came when they were too far behind to know, and were taken for learned."""
 
     def __contains__(self, source: tuple[int, int]) -> bool:
         partition, offset = source
@@ -42,7 +44,10 @@ class LearnedOffsets:
             elif offset - top > 1:
                 flags[np.arange(top + 1, offset) % WINDOW] = 0
             self._top[partition] = offset
-        elif offset <= top - WINDOW or flags[offset % WINDOW]:
+        elif offset <= top - WINDOW:
+            self.beyond += 1
+            return False
+        elif flags[offset % WINDOW]:
             return False
         flags[offset % WINDOW] = 1
         return True
@@ -66,3 +71,38 @@ class LearnedOffsets:
     @property
     def nbytes(self) -> int:
         return sum(f.nbytes for f in self._flags.values())
+
+
+class EventWindow:
+    """The latest event ids (64-bit hashes), a bounded set: what drops an event that is sent twice."""
+
+    def __init__(self, capacity: int) -> None:
+        self.ring: npt.NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self.n = 0
+        self._set: set[int] = set()
+
+    def __contains__(self, event: int) -> bool:
+        return event in self._set
+
+    def add(self, event: int) -> None:
+        if event in self._set:
+            return
+        at = self.n % len(self.ring)
+        if self.n >= len(self.ring):
+            self._set.discard(int(self.ring[at]))
+        self.ring[at] = event
+        self._set.add(event)
+        self.n += 1
+
+    def snapshot(self) -> Arrays:
+        used = min(self.n, len(self.ring))
+        return {"ring": self.ring[:used], "n": np.array([self.n])}
+
+    def restore(self, state: Arrays) -> None:
+        self.ring[: len(state["ring"])] = state["ring"]
+        self.n = int(state["n"][0])
+        self._set = set(state["ring"].tolist())
+
+    @property
+    def nbytes(self) -> int:
+        return self.ring.nbytes + 64 * len(self._set)

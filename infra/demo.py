@@ -28,7 +28,6 @@ from streams import recorded_log
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event
 from streams.contracts.recommendations import Recommendation
-from streams.reasons import title_of
 
 PARTITIONS = 4
 WORKERS = 2
@@ -219,6 +218,12 @@ def _samples(page: str) -> Iterator[tuple[tuple[str, str], float]]:
             left, _, value = line.rpartition(" ")
             metric, _, label = left.partition("{")
             yield (metric, label[len('name="') : -len('"}')]), float(value)
+
+
+def title_of(item_id: str, catalogue: dict[str, Item]) -> str:
+    """The name that a person knows an item by."""
+    item = catalogue.get(item_id)
+    return item.title if item is not None and item.title else item_id
 
 
 def names_of(item_ids: Iterable[str], catalogue: dict[str, Item]) -> dict[str, str]:

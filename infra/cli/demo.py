@@ -27,7 +27,6 @@ from infra.local import Service
 from infra.settings import Settings, named, with_settings
 from online_models import metrics
 from online_models.errors import ServiceError
-from streams.reasons import title_of
 from streams.warm_up import warm_up
 
 STALLED_S = 60
@@ -171,7 +170,7 @@ def _now(doing: str, quality: dict[str, dict[str, float]], shop: demo.Shop, watc
     last = watch.last
     if last is not None and last.items:
         top = last.items[0]
-        title = escape(title_of(top.item_id, shop.catalogue))
+        title = escape(demo.title_of(top.item_id, shop.catalogue))
         table.add_row("latest list", f"household {last.user_id}: {title} [dim]({escape(top.reason)})[/dim]")
     return table
 

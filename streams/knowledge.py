@@ -99,7 +99,7 @@ class Knowledge:
         self.rating_max = 0.0
         self.latest = np.full(BURST, -1, np.int32)
         self.burst = 0
-        self.misfits: dict[str, int] = {}
+        self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""
 
     def know(self, item_id: str, timestamp: int) -> int:
@@ -149,7 +149,7 @@ class Knowledge:
             self.blend.apply(delta.data)
 
     def _note_misfit(self, name: str, error: ValueError) -> None:
-        n = self.misfits[name] = self.misfits.get(name, 0) + 1
+        n = self.misfits[name] = self.misfits[name] + 1
         if n & (n - 1) == 0:  # the first, the second, the fourth ...
             log.warning("%d steps of %r left out: %s", n, name, error)
 

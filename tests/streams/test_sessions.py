@@ -113,7 +113,7 @@ def test_steps_of_other_dims_are_left_out_and_the_rest_learned(caplog: pytest.Lo
         assert ours.learn(interaction)
     assert ours.knowledge.items.count[:5].tolist() == theirs.knowledge.items.count[:5].tolist()
     with_step = sum("mf" in interaction.deltas for interaction in made if interaction is not None)
-    assert ours.metrics()["steps_left_out"] == {"mf": with_step}
+    assert ours.metrics()["steps_left_out"] == {"mf": with_step, "blend": 0, "intent": 0}
     fresh = Pipeline()
     for item in ours.knowledge.items.ids:
         fresh.knowledge.know(item, START)
@@ -132,5 +132,5 @@ def test_samples_of_another_layout_are_left_out() -> None:
     other.learn(msgspec.structs.replace(interaction, deltas={"intent": sample}))
     bought = msgspec.structs.replace(interaction, event_type="purchase", event=hash_id("x"), offset=1, deltas={})
     assert other.learn(bought)
-    assert other.metrics()["steps_left_out"] == {"intent": 1}
+    assert other.metrics()["steps_left_out"] == {"mf": 0, "blend": 0, "intent": 1}
     assert other.knowledge.intent.n_learned == 0

@@ -36,6 +36,9 @@ PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyEr
 LASTING = (AuthenticationError, AuthorizationError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
+FIRST_SWEEP = 1_024
+"""Values in memory before the first search for those whose lifetime has passed; the next is due at twice what is left."""
+
 
 class SessionStore(Protocol):
     """Bytes by user. A write replaces the value and its lifetime; a value whose lifetime has passed is gone."""
@@ -65,6 +68,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._values: dict[str, tuple[bytes, float]] = {}
+        self._sweep_at = FIRST_SWEEP
 
     async def mget(self, users: Sequence[str]) -> list[bytes | None]:
         now = self._clock()
@@ -72,8 +76,16 @@ class MemoryStore:
         return [entry[0] if entry and entry[1] > now else None for entry in found]
 
     async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
-        until = self._clock() + ttl_s
-        self._values.update({user: (value, until) for user, value in values.items()})
+        now = self._clock()
+        self._values.update({user: (value, now + ttl_s) for user, value in values.items()})
+        if len(self._values) >= self._sweep_at:
+            self._values = {user: entry for user, entry in self._values.items() if entry[1] > now}
+            self._sweep_at = max(2 * len(self._values), FIRST_SWEEP)
+
+    @property
+    def size(self) -> int:
+        """Values held: those that live, and at most as many again whose lifetime has passed."""
+        return len(self._values)
 
     async def close(self) -> None:
         self._values.clear()

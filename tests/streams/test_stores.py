@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from online_models.errors import ServiceError
-from streams.stores import MemoryStore, RedisStore, SessionStore
+from streams.stores import FIRST_SWEEP, MemoryStore, RedisStore, SessionStore
 
 
 class Clock:
@@ -70,6 +70,19 @@ async def test_memory_lifetimes_follow_the_clock() -> None:
     assert await store.mget(["ada"]) == [b"1"]
     clock.now += 0.2
     assert await store.mget(["ada"]) == [None]
+
+
+async def test_memory_gives_back_what_nobody_asks_for_again() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    for n in range(20_000):
+        clock.now += 1
+        await store.mset({f"user-{n}": b"1"}, ttl_s=100)
+        assert store.size <= FIRST_SWEEP
+    assert await store.mget([f"user-{n}" for n in range(20_000)]) == [None] * 19_900 + [b"1"] * 100
+    many = {f"user-{n}": b"2" for n in range(5_000)}
+    await store.mset(many, ttl_s=100)
+    assert await store.mget(list(many)) == list(many.values())
 
 
 @pytest.mark.integration

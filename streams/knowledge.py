@@ -36,7 +36,7 @@ from .learned import EventWindow, LearnedOffsets
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 1
+SCHEMA = 2
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 

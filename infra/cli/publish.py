@@ -58,14 +58,13 @@ def command(
             tally = publishing.publish_log(settings, lines, pace, start, end, linger_ms=5 if speed > 0 else 20)
         click.echo(_summary(tally.events, "events", time.monotonic() - began))
         if tally.unkeyed:
-            click.echo(
-                f"headrace: warning: {tally.unkeyed:,} records name no user and went out without a key", err=True
-            )
+            click.echo(f"headrace: warning: records without a user, sent without a key: {tally.unkeyed:,}", err=True)
         if tally.late:
-            click.echo(f"headrace: warning: {tally.late:,} events are older than one before them", err=True)
+            click.echo(f"headrace: warning: events older than one before them: {tally.late:,}", err=True)
 
 
 def _summary(count: int, what: str, seconds: float) -> str:
+    what = what.removesuffix("s") if count == 1 else what
     return f"published {count:,} {what} in {seconds:.1f} s ({count / max(seconds, 1e-9):,.0f}/s)"
 
 

@@ -29,8 +29,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     cls=Command,
     short_help="Train a deep model on a log; the result is an artefact.",
     examples=[
-        "headrace train --log log.jsonl.gz --set dims=64 --out model",
-        "headrace train --log log.jsonl.gz --live model --out model-2",
+        "headrace train --log log.jsonl.gz --out model",
+        "headrace train --log log.jsonl.gz --live model --out model-2  # goes on from it",
+        "headrace train --log log.jsonl.gz --set dims=64 --epochs 5",
     ],
 )
 @click.option(

@@ -53,7 +53,6 @@ async def metrics_of_a_worker(folder: Path) -> dict[str, set[str]]:
     app._log = SimpleNamespace(learned=1, skipped=1, refused=0)
     app._watch(pipeline)
     app.metrics.dead_letters.labels("empty")
-    app.metrics.interactions
     app.metrics.requests.labels("200")
     found: dict[str, set[str]] = {"up": set()}
     for family in text_string_to_metric_families(app.metrics.page().decode()):

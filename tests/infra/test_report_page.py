@@ -19,6 +19,7 @@ from infra.figures import FIGURES, LISTS
 from infra.replay_report import notes
 from infra.web.chart import SIZES, means, points, ticks
 from infra.web.report import page
+from tests.docs.markdown import sections, tables
 from tests.worlds import shop_log
 
 VOID = {"meta", "wbr"}
@@ -133,6 +134,13 @@ def test_every_judged_moment_is_in_one_stretch(report: dict[str, Any]) -> None:
         assert np.average(means(stretches, key, metric), weights=sizes) == pytest.approx(figures[metric], abs=1e-5)
     [said] = re.findall(r"mean over the (\d+) or so moments judged", page(report))
     assert int(said) == sizes[0]
+
+
+def test_every_field_of_the_report_is_documented(report: dict[str, Any]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "records.md").read_text("utf-8")
+    [table] = tables(dict(sections(text, "##"))["Report of a replay"])
+    named = [name for row in table[1:] for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(report)
 
 
 def test_a_short_log_has_no_curve_but_a_page(report: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ async def following(log: InteractionLog, records: Log, *settled: Mapping[int, in
     for committed in settled:
         log.unsettle(committed)
         await asyncio.wait_for(log.settle(committed), 5)
-    while records.behind(await records.ends()):  # noqa: ASYNC110
+    while records.behind(await records.ends()) and not task.done():  # noqa: ASYNC110
         await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     assert not task.done()

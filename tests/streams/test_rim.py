@@ -121,7 +121,7 @@ async def test_a_dead_letter_fits_into_a_message_whatever_was_sent(rim: Rim, aro
 async def start(rim: Rim, around: Surroundings, stuck: str, *batch: Arrival) -> asyncio.Task[None]:
     around.stuck = stuck
     task = asyncio.create_task(rim.run(batch))
-    while stuck not in around.calls:  # noqa: ASYNC110
+    while stuck not in around.calls and not task.done():  # noqa: ASYNC110
         await asyncio.sleep(0)
     return task
 

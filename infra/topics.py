@@ -28,7 +28,7 @@ PRODUCER: dict[str, Any] = {"acks": "all", "delivery_timeout_ms": 120_000, "reco
 
 _READY_TIMEOUT_S = 15.0
 _EXISTS = 36
-_SHOWN_CONFIGS = ("cleanup.policy", "retention.ms")
+_SHOWN_CONFIGS = ("cleanup.policy", "retention.ms", "compression.type")
 
 
 class TopicState(msgspec.Struct, frozen=True):

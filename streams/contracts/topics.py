@@ -40,11 +40,14 @@ class Topics:
         return f"{self.prefix}models"
 
     def configs(self) -> dict[str, dict[str, str]]:
-        """Topic → broker settings it must have (others as the broker likes)."""
+        """Topic → broker settings it must have (others as the broker likes).
+
+        The broker compresses, since a worker has less time: a third of an interaction goes for less than 15 µs of the broker's.
+        """
         return {
             self.events: {},
             self.dead_letters: {},
-            self.interactions: {"retention.ms": "-1"},
+            self.interactions: {"retention.ms": "-1", "compression.type": "zstd"},
             self.recommendations: {},
             self.items: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},

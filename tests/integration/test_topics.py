@@ -61,6 +61,15 @@ def test_new_topics_can_be_used_at_once(settings: Settings) -> None:
     }
 
 
+def test_what_the_broker_compresses_is_read_again(settings: Settings) -> None:
+    topics.create(settings, 1)
+    send(settings, settings.topics.interactions, [2_000])
+    with topics.consumer(settings) as consumer:
+        consumer.assign(topics.require(settings, settings.topics.interactions))
+        consumer.seek_to_beginning()
+        assert [next(consumer).value for _ in range(2_000)] == [b"%d" % number for number in range(2_000)]
+
+
 @pytest.mark.parametrize("batches", [[], [1], [7], [3, 500], [500, 1], [1] * 20])
 def test_the_end_is_after_the_last_record_however_it_was_batched(settings: Settings, batches: list[int]) -> None:
     topics.create(settings, 1)
@@ -89,6 +98,7 @@ def test_describe_shows_offsets_settings_and_lag(settings: Settings) -> None:
     events = described[settings.topics.events]
     assert events.partitions == [topics.PartitionState(0, 0, 10, {group: 6}), topics.PartitionState(1, 0, 0, {})]
     assert described[settings.topics.interactions].config["retention.ms"] == "-1"
+    assert described[settings.topics.interactions].config["compression.type"] == "zstd"
     assert described[settings.topics.models].config["cleanup.policy"] == "compact"
     text = CliRunner().invoke(command, ["describe", *flags(settings)], catch_exceptions=False).stdout
     assert f"{settings.topics.events}: 2 partitions, 10 records" in text

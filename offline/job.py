@@ -14,7 +14,7 @@ from online_models import embeddings
 from online_models.embeddings import Manifest
 from online_models.errors import InputError
 
-from . import artefacts, dataset, exemplars
+from . import artefacts, dataset, exemplars, features
 from .evaluate import ranks
 from .log import Log
 from .model import build
@@ -51,11 +51,13 @@ def train(
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda p: None,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    catalogue: Path | None = None,
 ) -> Result:
     """Train on ``log`` and write the artefact folder ``out``, which must not be there yet.
 
     With ``live``, a version of the same model, only what happened since it is learned, beside exemplars of the time before, on which its
-    own opinion counts (incremental mode). The checkpoint lies beside ``out`` until that is written.
+    own opinion counts (incremental mode). ``catalogue``: what
+    `two_tower` reads of the items besides. The checkpoint lies beside ``out`` until that is written.
     """
     if out.exists():
         raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
@@ -70,6 +72,8 @@ def train(
     learned = learned.keep(learned.items >= 0)
     dataset.refuse_leakage(learned.trained(), stop_at)
     model = build(config.model, len(words.ids), config.settings, config.train.seed)
+    if catalogue is not None:
+        model.describe(features.read(catalogue, words.ids, getattr(model.config, "buckets", 1)))
     old, teacher, trained = None, None, learned.trained()
     if previous is not None:
         teacher = artefacts.load(previous)

@@ -20,8 +20,12 @@ from online_models.errors import InputError
 
 from . import losses
 from .dataset import Batch, Negatives, Sessions, batches
+from .features import Features
 
-KINDS: Mapping[str, str] = {"gru4rec": "Gru4Rec"}
+KINDS: Mapping[str, str] = {
+    "gru4rec": "Gru4Rec", "sasrec": "SasRec", "caser": "Caser", "two_tower": "TwoTower", "neumf": "NeuMf", "bprmf": "BprMf",
+    "ials": "Ials",
+}  # fmt: skip
 """Model name (and module) → its class."""
 
 
@@ -68,6 +72,12 @@ class SessionModel(nn.Module, ABC):
 
     def prepare(self, sessions: Sessions, seed: int) -> None:
         """Called once before training, with what will be learned."""
+
+    def describe(self, features: Features) -> None:
+        """Take what the catalogue says of the items. Raises InputError where a model does not look at it."""
+        raise InputError(
+            "a model that reads a catalogue (two_tower)", self.kind, "train that one, or without a catalogue"
+        )
 
     def epoch(self, sessions: Sessions, tokens: int, rng: np.random.Generator, old: Any) -> list[Batch]:
         """The batches of one epoch."""

@@ -64,3 +64,11 @@ def _map(path: Path, offset: int, shape: tuple[int, ...]) -> Floats:
     if 0 in shape or not shape:
         raise ValueError(f"an empty array of shape {list(shape)}")
     return np.memmap(path, np.dtype("<f4"), "r", offset, shape)
+
+
+def checked(weights: Mapping[str, Floats], name: str, *shape: int) -> Floats:
+    """A copy, in memory, of an array that must have this shape. Raises KeyError, ValueError."""
+    array = weights[name]
+    if array.shape != shape:
+        raise ValueError(f"{name}: {list(array.shape)} for {list(shape)}")
+    return np.array(array)

@@ -12,6 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ._histories import ConvolutionEncoder, FoldInEncoder, MeanEncoder, TowerEncoder, WeightedMeanEncoder
+from ._safetensors import checked
+from ._transformer import TransformerEncoder
 from .embeddings import Artefact
 from .errors import ArtefactError
 
@@ -43,13 +46,6 @@ def load(artefact: Artefact) -> Encoder | None:
         raise ArtefactError(f"the weights of a {kind} encoder in {artefact.folder}", repr(error), remedy) from error
 
 
-def _checked(weights: Mapping[str, Floats], name: str, *shape: int) -> Floats:
-    array = weights[name]
-    if array.shape != shape:
-        raise ValueError(f"{name}: {list(array.shape)} for {list(shape)}")
-    return np.array(array)  # out of the mapped file, for the loops
-
-
 @njit(cache=True, fastmath=False)
 def _gru_step(x: Any, h: Any, wi: Any, wh: Any, bi: Any, bh: Any) -> Any:
     """Gates in torch's order r, z, n; ``wi``, ``wh`` [dims, 3 dims]."""
@@ -72,10 +68,10 @@ class GruEncoder:
         d = vectors.shape[1]
         self._vectors = vectors
         self.length = int(config["length"])
-        self._wi = np.ascontiguousarray(_checked(weights, "gru.weight_ih_l0", 3 * d, d).T)
-        self._wh = np.ascontiguousarray(_checked(weights, "gru.weight_hh_l0", 3 * d, d).T)
-        self._bi = _checked(weights, "gru.bias_ih_l0", 3 * d)
-        self._bh = _checked(weights, "gru.bias_hh_l0", 3 * d)
+        self._wi = np.ascontiguousarray(checked(weights, "gru.weight_ih_l0", 3 * d, d).T)
+        self._wh = np.ascontiguousarray(checked(weights, "gru.weight_hh_l0", 3 * d, d).T)
+        self._bi = checked(weights, "gru.bias_ih_l0", 3 * d)
+        self._bh = checked(weights, "gru.bias_hh_l0", 3 * d)
 
     def start(self) -> Floats:
         """The state [dims] before a session's first event."""
@@ -95,5 +91,8 @@ class GruEncoder:
         return state if len(known) else None
 
 
-KINDS: dict[str, Any] = {"gru4rec": GruEncoder}
+KINDS: dict[str, Any] = {
+    "gru4rec": GruEncoder, "sasrec": TransformerEncoder, "caser": ConvolutionEncoder, "two_tower": TowerEncoder,
+    "neumf": WeightedMeanEncoder, "bprmf": MeanEncoder, "ials": FoldInEncoder,
+}  # fmt: skip
 """Encoder kind, as the manifest names it → its class."""

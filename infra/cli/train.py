@@ -46,14 +46,20 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--out", type=FOLDER, help="The artefact's folder; by default one in the data folder, under models/.")
 @click.option("--live", type=FOLDER, help="Go on from this version: learn what came since, repeat some of the past.")
+@click.option(
+    "--items",
+    "catalogue",
+    type=click.Path(path_type=Path),
+    help="Catalogue (JSONL), for models that read it: two_tower.",
+)
 @click.option("--resume", is_flag=True, help="Go on where a killed run of the same data and settings was.")
 @click.option(
     "--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer, e.g. dims=64."
 )
 @with_settings
 def command(
-    log_path: Path, model: str, epochs: int | None, device: str, out: Path | None, live: Path | None, resume: bool,
-    values: tuple[str, ...], settings: Settings,
+    log_path: Path, model: str, epochs: int | None, device: str, out: Path | None, live: Path | None,
+    catalogue: Path | None, resume: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
     """Train a model on LOG and write it as an artefact folder.
 
@@ -67,7 +73,7 @@ def command(
     config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
     with progress_bar() as progress:
-        result = job.train(found, folder, config, live, resume, progress)
+        result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
     m, run = result.manifest, result.run
     click.echo(f"{folder}: {m.version}, {m.items:,} items × {m.dims}, {m.trained.events:,} events", err=True)
     click.echo(

@@ -22,7 +22,7 @@ ITEMS = 50
 def made(kind: str, **config: object) -> SessionModel:
     model = build(kind, ITEMS, {"dims": 16, "length": 6} | config)
     with torch.no_grad():
-        for weight in model.parameters():
+        for weight in model.parameters():  # away from zeros and ones that they may begin with
             weight.add_(torch.randn_like(weight) * 0.3)
     return model.eval()
 
@@ -32,10 +32,14 @@ def saved(model: SessionModel, folder: Path) -> embeddings.Artefact:
     return embeddings.verify(folder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+VARIANTS: list[tuple[str, dict[str, object]]] = [(kind, {}) for kind in KINDS]
+VARIANTS += [("sasrec", {"readout": "state", "scale": 0.0, "layers": 1}), ("sasrec", {"readout": "items", "heads": 1})]
+
+
+@pytest.mark.parametrize(("kind", "config"), VARIANTS)
 @torch.no_grad()
-def test_the_encoder_equals_torch(kind: str, tmp_path: Path) -> None:
-    model = made(kind)
+def test_the_encoder_equals_torch(kind: str, config: dict[str, object], tmp_path: Path) -> None:
+    model = made(kind, **config)
     found = encoder.load(saved(model, tmp_path / "a"))
     assert found is not None
     rng = np.random.default_rng(0)
@@ -81,6 +85,20 @@ def test_a_gru_step_is_one_event(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state, found.encode(np.array([4, 7, 4])))
     np.testing.assert_allclose(state, model(torch.tensor([[4, 7, 4]]))[0, -1].numpy(), atol=1e-5)
     assert (found.start() == 0).all(), "a step has changed the state it began from"
+
+
+@torch.no_grad()
+def test_a_transformer_step_is_one_event(tmp_path: Path) -> None:
+    model = made("sasrec")
+    found = encoder.TransformerEncoder(*_parts(saved(model, tmp_path / "a")))
+    rows = [4, 7, 4, 9, 30, 2]
+    memory = found.start()
+    for n, row in enumerate(rows):
+        before = [k.copy() for k in memory.keys]
+        kept, query = found.step(memory, row)
+        assert all((a == b).all() for a, b in zip(before, memory.keys, strict=True))
+        memory = kept
+        np.testing.assert_allclose(query, model(torch.tensor([rows[: n + 1]]))[0, -1].numpy(), atol=1e-5, rtol=1e-5)
 
 
 def _parts(a: embeddings.Artefact) -> tuple:

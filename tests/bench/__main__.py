@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import determinism, live, losses, quality
+from tests.bench import ader, determinism, live, losses, quality, sequences
 
 
 @click.group(invoke_without_command=True)
@@ -27,6 +27,8 @@ main.add_command(quality.command, "quality")
 main.add_command(live.command, "live")
 main.add_command(losses.command, "losses")
 main.add_command(determinism.command, "determinism")
+main.add_command(ader.command, "ader")
+main.add_command(sequences.command, "sequences")
 
 if __name__ == "__main__":
     main()

@@ -17,9 +17,11 @@ COMMANDS = {
     "publish": "infra.cli.publish",
     "tail": "infra.cli.tail",
     "dlq": "infra.cli.dlq",
+    "archive": "infra.cli.archive",
     "train": "infra.cli.train",
     "gate": "infra.cli.gate",
     "publish-model": "infra.cli.publish_model",
+    "offline": "infra.cli.offline",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

@@ -1,0 +1,84 @@
+"""``headrace offline``: train, gate and publish as a service."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from threading import Event
+
+import click
+
+from infra.cli.helps import Command
+from infra.cli.parameters import Duration
+from infra.cli.publish_model import SLOT, announcer
+from infra.cli.train import config_of
+from infra.settings import Settings, with_settings
+
+
+@click.command(
+    "offline",
+    cls=Command,
+    short_help="Train, gate and publish again and again, as a service.",
+    examples=[
+        "headrace offline --log archive --every 15m",
+        "headrace offline --log log.jsonl.gz --once --no-announce  # one round",
+    ],
+)
+@click.option(
+    "--log", "log_path", metavar="LOG", type=click.Path(path_type=Path),
+    help="Recorded log, or archive folder; by default archive/ in the data folder.",
+)  # fmt: skip
+@click.option(
+    "--every", type=Duration(), default="15m", show_default=True, help="From the start of a round to the next."
+)
+@click.option("--once", is_flag=True, help="One round; exit status 1 if it published nothing it should have.")
+@click.option("--model", default="sasrec", show_default=True, help="As for `headrace train`.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--items", "catalogue", type=click.Path(path_type=Path), help="Catalogue (JSONL), for two_tower.")
+@click.option("--to", metavar="URL", help="Where versions go; by default published/ in the data folder.")
+@click.option("--slot", default=SLOT, show_default=True, help="What the versions are for: the key on topic models.")
+@click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="For the gate.")
+@click.option("--fewest", metavar="N", default=1000, show_default=True, help="New events that are worth a round.")
+@click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
+@click.option("--announce/--no-announce", default=True, help="Tell the workers.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
+@with_settings
+def command(
+    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None, slot: str,
+    margin: float, fewest: int, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
+) -> None:  # fmt: skip
+    """Every so often: read the log, train on from the version published last, and publish what passes the gate.
+
+    A round that fails is told in one line, and the next one comes. SIGTERM stops the service; a training that it cuts off
+    leaves a checkpoint.
+    """
+    from offline import log, schedule
+    from offline.gate import GateConfig
+
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger("headrace").setLevel(logging.INFO)
+    source = log_path or settings.data_dir / "archive"
+    teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
+    gap_ms = settings.pipeline.sessions.gap_s * 1000
+    plan = schedule.Plan(
+        folder=settings.data_dir / "offline" / slot,
+        read=lambda: log.read(source, teaching, gap_ms),
+        to=to or str(settings.data_dir / "published"),
+        job=config_of(model, values, {"device": device}),
+        gate=GateConfig(margin=margin),
+        fewest=fewest,
+        keep=keep,
+        catalogue=catalogue,
+    )
+    stop = Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        tell = (lambda a: announcer(settings, slot)(a)) if announce else (lambda a: None)
+        outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if once and outcome.what in ("failed", "refused"):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,199 @@
+"""The loop as a service: log → train → gate → publish, again and again, one round at a time.
+
+A round starts every so many seconds; one that takes longer is not overtaken, the starts that it misses are left out. A round that fails
+says why in one line, and the next one comes. Two services on one folder are refused: the folder is locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+import msgspec
+
+from online_models import embeddings
+from online_models.errors import HeadraceError, InputError
+from streams.contracts.models import Announcement
+
+from . import job, publish
+from .gate import GateConfig, Verdict, judge
+from .job import JobConfig
+from .log import Log
+from .model import model_class
+from .train import Progress
+
+log = logging.getLogger("headrace")
+
+STATE, LOCK = "state.json", "lock"
+_JUDGED = 20_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every round does. ``folder`` keeps candidates, and which version is live; ``read`` gives the log as it is now.
+
+    ``fewest``: new events that are worth a round; ``keep``: versions that stay.
+    """
+
+    folder: Path
+    read: Callable[[], Log]
+    to: str
+    job: JobConfig = field(default_factory=JobConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    fewest: int = 1000
+    keep: int = publish.KEEP
+    catalogue: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a round ended, and what it said."""
+
+    what: Literal["published", "refused", "waited", "failed", "stopped"]
+    told: str
+    seconds: float = 0.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """What one round leaves to the next: the folder of the version that it published last, and the newest event it has read."""
+
+    live: str = ""
+    seen_ms: int = -1
+
+    @classmethod
+    def of(cls, folder: Path) -> State:
+        """The state in a folder; that of the first round where there is none."""
+        try:
+            return msgspec.json.decode((folder / STATE).read_bytes(), type=cls)
+        except FileNotFoundError:
+            return cls()
+        except (OSError, msgspec.DecodeError) as error:
+            raise InputError(
+                f"the service's state in {folder / STATE}", str(error), "remove it to start anew"
+            ) from error
+
+    def keep(self, folder: Path) -> None:
+        """Write it, whole or not at all."""
+        temporary = folder / f"{STATE}.tmp"
+        temporary.write_bytes(msgspec.json.encode(self))
+        embeddings.sync(temporary)
+        temporary.replace(folder / STATE)
+
+
+class Stopped(Exception):
+    """The service was told to end in the middle of a training; the checkpoint stays, the next round may go on from it."""
+
+
+def serve(
+    plan: Plan,
+    every_s: float,
+    announce: Callable[[Announcement], None],
+    stop: Event,
+    rounds: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Rounds until ``stop`` is set, or so many; the last one's outcome. Raises InputError when another service has the folder."""
+    with _alone(plan.folder):
+        due, number = clock(), 0
+        while True:
+            number += 1
+            outcome = once(plan, announce, stop, clock)
+            level = logging.WARNING if outcome.what in ("refused", "failed") else logging.INFO
+            log.log(level, "round %d %s in %.0f s: %s", number, outcome.what, outcome.seconds, outcome.told)
+            if number == rounds or stop.is_set():
+                return outcome
+            due += every_s
+            missed = int(max(0.0, clock() - due) // every_s)
+            if missed:
+                log.warning("a round took longer than %.0f s: %d starts are left out", every_s, missed)
+                due += missed * every_s
+            if stop.wait(max(0.0, due - clock())):
+                return outcome
+
+
+def once(
+    plan: Plan, announce: Callable[[Announcement], None], stop: Event, clock: Callable[[], float] = time.monotonic
+) -> Outcome:
+    """One round, whatever happens in it."""
+    began = clock()
+    try:
+        what, told = _round(plan, announce, stop)
+    except Stopped:
+        what, told = "stopped", "the training's checkpoint stays"
+    except HeadraceError as error:
+        what, told = "failed", str(error)
+    except Exception as error:  # a service outlives what nobody has foreseen, and says where it was
+        log.debug("what made the round fail", exc_info=True)
+        what, told = "failed", f"{type(error).__name__}: {error}"
+    return Outcome(what, told, clock() - began)
+
+
+What = Literal["published", "refused", "waited", "failed", "stopped"]
+
+
+def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) -> tuple[What, str]:
+    found, state = plan.read(), State.of(plan.folder)
+    new = int((found.times > state.seen_ms).sum())
+    if new < plan.fewest:
+        return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
+    live = plan.folder / state.live if state.live else None
+    beside = embeddings.verify(live) if live is not None else None
+    share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
+    config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
+    out = plan.folder / f"candidate-{found.times[-1]}"
+    _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live})
+
+    def progress(p: Progress) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    shape = beside is not None and beside.manifest.encoder == _shape(config)
+    if not out.exists():  # else a round before this one could not publish it
+        job.train(found, out, config, live if shape else None, True, progress, catalogue=plan.catalogue)
+    candidate = embeddings.verify(out)
+    verdict = judge(candidate, found, beside, plan.gate)
+    seen = int(found.times[-1])
+    if not verdict.passed:
+        State(state.live, seen).keep(plan.folder)
+        return "refused", f"{candidate.manifest.version}: {'; '.join(verdict.faults)}"
+    publish.publish(out, plan.to, announce, plan.keep)
+    State(out.name, seen).keep(plan.folder)
+    return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _shape(config: JobConfig) -> dict[str, object]:
+    made = msgspec.convert(dict(config.settings), model_class(config.model).config_type)
+    return {"kind": config.model, "config": msgspec.to_builtins(made)}
+
+
+def _figures(verdict: Verdict) -> str:
+    figures = (f"{name} {d.candidate:.4f} ({d.mean:+.4f})" for name, d in verdict.differences.items())
+    return f"{', '.join(figures)} against {verdict.against}, {verdict.queries:,} queries"
+
+
+def _clean(folder: Path, stay: set[str]) -> None:
+    """Remove candidates and checkpoints of rounds that are over."""
+    for path in folder.glob("candidate-*"):
+        if path.name not in stay:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"one offline service on {folder}", "another one at work", "stop that one, or use another --data-dir"
+            ) from error
+        yield

@@ -1,0 +1,188 @@
+"""The service: it publishes, waits, survives what fails, ends when told, and there is never a second one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from infra.cli import cli
+from offline import schedule
+from offline.gate import GateConfig
+from offline.job import JobConfig
+from offline.log import Log
+from offline.schedule import Outcome, Plan, State, once, serve
+from offline.train import TrainConfig
+from online_models import embeddings
+from online_models.errors import InputError, ServiceError
+from streams.contracts.models import Announcement
+from tests.offline.planted import ring_log, written
+
+CONFIG = JobConfig(
+    model="gru4rec",
+    settings={"dims": 16, "dropout": 0.1},
+    train=TrainConfig(epochs=5, tokens=128, negatives=16, lr=0.02, device="cpu"),
+)
+GATE = GateConfig(queries=50, margin=0.05)
+
+
+def plan(folder: Path, log: Log | None = None) -> Plan:
+    return Plan(folder / "work", lambda: log or ring_log(), str(folder / "to"), CONFIG, GATE, fewest=100)
+
+
+def test_rounds_publish_wait_and_go_on(tmp_path: Path) -> None:
+    told: list[Announcement] = []
+    first = once(plan(tmp_path), told.append, Event())
+    assert first.what == "published", first.told
+    assert "against popularity" in first.told
+    again = once(plan(tmp_path), told.append, Event())
+    assert (again.what, again.told) == ("waited", "0 new events, 100 are worth a round")
+    more = once(plan(tmp_path, ring_log(600)), told.append, Event())
+    assert more.what == "published", more.told
+    assert f"against {told[0].version}" in more.told
+    assert [a.version for a in told] == sorted(
+        {p.name for p in (tmp_path / "to").iterdir()}, key=lambda v: int(v.split("-")[1])
+    )
+    third = once(plan(tmp_path, ring_log(800)), told.append, Event())
+    assert third.what == "published", third.told
+    left = {p.name for p in (tmp_path / "work").iterdir() if p.is_dir()}
+    assert State.of(tmp_path / "work").live in left
+    assert len(left) == 2, "the one before last is gone"
+
+
+def test_a_version_that_the_gate_refuses_is_not_published_nor_made_again(tmp_path: Path) -> None:
+    bad = replace(plan(tmp_path), gate=GateConfig(directions=1000))
+    refused = once(bad, lambda a: pytest.fail("it was announced"), Event())
+    assert refused.what == "refused"
+    assert "directions in use" in refused.told
+    assert not (tmp_path / "to").exists()
+    assert once(bad, lambda a: None, Event()).what == "waited"
+
+
+def test_other_settings_start_anew_and_are_judged_beside_the_live_version(tmp_path: Path) -> None:
+    once(plan(tmp_path), lambda a: None, Event())
+    other = JobConfig(model="gru4rec", settings={"dims": 24, "dropout": 0.1}, train=CONFIG.train)
+    found = once(replace(plan(tmp_path, ring_log(600)), job=other), lambda a: None, Event())
+    assert found.what == "published", found.told
+    assert embeddings.read(tmp_path / "work" / State.of(tmp_path / "work").live).manifest.dims == 24
+
+
+def test_a_round_that_fails_is_told_and_the_next_one_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def read() -> Log:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ServiceError("a disk", "none", "plug it in")
+        if len(calls) == 2:
+            raise ZeroDivisionError("a slip")
+        return ring_log()
+
+    with caplog.at_level(logging.INFO, "headrace"):
+        last = serve(replace(plan(tmp_path), read=read), 0.01, lambda a: None, Event(), rounds=3)
+    assert last.what == "published"
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("round")]
+    assert [line.split(" in ")[0] for line in lines] == ["round 1 failed", "round 2 failed", "round 3 published"]
+    assert "expected a disk, got none" in lines[0]
+    assert "ZeroDivisionError: a slip" in lines[1]
+
+
+def test_a_failed_announcement_is_made_up_for(tmp_path: Path) -> None:
+    def down(announcement: Announcement) -> None:
+        raise ServiceError("a broker", "none", "start it")
+
+    told: list[Announcement] = []
+    assert once(plan(tmp_path), down, Event()).what == "failed"
+    again = once(plan(tmp_path), told.append, Event())
+    assert again.what == "published", again.told
+    assert len(told) == 1
+
+
+def test_rounds_never_overlap_and_missed_starts_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now, starts, waits = [0.0], [], []
+
+    class Waiting(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            now[0] += timeout or 0.0
+            return False
+
+    def read() -> Log:
+        starts.append(now[0])
+        now[0] += (5, 25, 12, 1)[len(starts) - 1]
+        raise InputError("a log", "none", "wait")
+
+    serve(replace(plan(tmp_path), read=read), 10, lambda a: None, Waiting(), 4, lambda: now[0])
+    assert starts == [0, 10, 35, 47]
+    assert waits == [5, 0, 0]
+    assert "1 starts are left out" in caplog.text
+
+
+def test_a_second_service_is_refused(tmp_path: Path) -> None:
+    entered, leave = Event(), Event()
+
+    def read() -> Log:
+        entered.set()
+        leave.wait(20)
+        raise InputError("a log", "none", "wait")
+
+    slow = replace(plan(tmp_path), read=read)
+    thread = threading.Thread(target=serve, args=(slow, 1, lambda a: None, Event(), 1))
+    thread.start()
+    assert entered.wait(20)
+    with pytest.raises(InputError, match="another one at work"):
+        serve(plan(tmp_path), 1, lambda a: None, Event(), 1)
+    leave.set()
+    thread.join()
+    assert serve(plan(tmp_path), 1, lambda a: None, Event(), 1).what == "published"
+
+
+def test_a_stop_ends_a_wait_and_a_training(tmp_path: Path) -> None:
+    stop = Event()
+    threading.Timer(0.1, stop.set).start()
+    began = time.monotonic()
+    failing = replace(plan(tmp_path), read=lambda: (_ for _ in ()).throw(InputError("a log", "none", "wait")))
+    serve(failing, 1000, lambda a: None, stop)
+    assert time.monotonic() - began < 20
+    assert once(plan(tmp_path), lambda a: None, stop) == Outcome(
+        "stopped", "the training's checkpoint stays", pytest.approx(0, abs=60)
+    )
+
+
+def test_a_damaged_state_is_said(tmp_path: Path) -> None:
+    (tmp_path / schedule.STATE).write_text("{")
+    with pytest.raises(InputError, match="remove it to start anew"):
+        State.of(tmp_path)
+    State("a", 5).keep(tmp_path)
+    assert State.of(tmp_path) == State("a", 5)
+
+
+def test_the_command_makes_one_round(tmp_path: Path) -> None:
+    log = written(ring_log(), tmp_path / "log.jsonl")
+    args = [
+        "offline",
+        "--log",
+        str(log),
+        "--once",
+        "--no-announce",
+        "--data-dir",
+        str(tmp_path / "d"),
+        "--model",
+        "gru4rec",
+    ]
+    args += [f"--set={s}" for s in ("dims=16", "dropout=0.1", "lr=0.02", "tokens=128", "negatives=16", "epochs=5")]
+    done = CliRunner().invoke(cli, [*args, "--device", "cpu"], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    assert "round 1 published" in done.stderr
+    assert len(list((tmp_path / "d" / "published").iterdir())) == 1
+    none = CliRunner().invoke(cli, ["offline", "--once", "--no-announce", "--data-dir", str(tmp_path / "e")])
+    assert none.exit_code == 1
+    assert "round 1 failed" in none.stderr
+    assert not np.isnan(embeddings.read(next((tmp_path / "d" / "published").iterdir())).vectors).any()

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from online_models.errors import InputError
+
+from . import parallel
 from .dataset import Batch, Sessions
 from .model import DeviceBatch, Draw, ModelConfig, SessionModel
 
@@ -40,6 +43,10 @@ class Ials(SessionModel):
     def __init__(self, config: Config, items: int) -> None:
         super().__init__(config, items)
         self.register_buffer("gram", self._gram(self.items.weight.detach()))
+
+    def prepare(self, sessions: Sessions, seed: int) -> None:
+        if parallel.size() > 1:
+            raise InputError("one process for iALS", str(parallel.size()), "start it without torchrun")
 
     def epoch(self, sessions: Sessions, tokens: int, rng: np.random.Generator, old: Any) -> list[Batch]:
         """All at once: ``users`` is the session of each event."""

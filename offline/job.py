@@ -14,11 +14,11 @@ from online_models import embeddings
 from online_models.embeddings import Manifest
 from online_models.errors import InputError
 
-from . import artefacts, dataset, exemplars, features
+from . import artefacts, dataset, exemplars, features, parallel
 from .evaluate import ranks
 from .log import Log
 from .model import build
-from .train import Progress, Run, TrainConfig, fit
+from .train import Progress, Run, TrainConfig, device_of, fit
 
 
 class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,8 +81,11 @@ def train(
         learned, old = exemplars.mixed(learned, previous.manifest.trained.to_ms, config.exemplars, config.train.seed)
     checkpoint = out.with_name(out.name + ".checkpoint")
     window = (judged.with_rows(words.rows), stop_at)
-    run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
-    metrics = ranks(model, window[0], stop_at).summary()
-    manifest = artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics)
-    checkpoint.unlink(missing_ok=True)
-    return Result(manifest, run)
+    with parallel.group(device_of(config.train.device)):
+        run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
+        if parallel.rank() == 0:
+            metrics = ranks(model, window[0], stop_at).summary()
+            artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics)
+            checkpoint.unlink(missing_ok=True)
+        parallel.wait()
+    return Result(embeddings.read_manifest(out), run)

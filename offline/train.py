@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from online_models.errors import InputError, ServiceError
 
-from . import checkpoints
+from . import checkpoints, parallel
 from .dataset import Sessions
 from .evaluate import ranks
 from .model import DeviceBatch, Sampler, SessionModel
@@ -99,10 +99,9 @@ def fit(
     ``validation``: sessions, and the time (ms) from which their targets are judged. ``old`` marks the sessions that are exemplars, which
     ``teacher`` has seen. Raises InputError when the loss is no number, ServiceError when memory is short.
     """
-    device = device_of(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    with _reproducible(config.seed), _enough_memory(config):
+    with parallel.group(device_of(config.device)) as device, _reproducible(config.seed), _enough_memory(config):
         model.to(device)
         if teacher is not None:
             teacher.to(device).eval().requires_grad_(False)
@@ -111,7 +110,8 @@ def fit(
         trainer.state = _State(mark=_fingerprint(model, sessions, config))
         if checkpoint is not None and resume:
             trainer.load(checkpoint)
-        return trainer.run(checkpoint)
+        parallel.same(model)
+        return trainer.run(checkpoint if parallel.rank() == 0 else None)
 
 
 @dataclass
@@ -170,20 +170,22 @@ class _Trainer:
         """Learn the epoch's batches from ``state.step`` on."""
         state, config, model = self.state, self.config, self.model
         rng = np.random.default_rng([config.seed, state.epoch])
-        batches = model.epoch(self.sessions, config.tokens, rng, self.old)
+        batches = parallel.share(model.epoch(self.sessions, config.tokens, rng, self.old))
         model.train()
         total = torch.zeros((), device=self.device)
         began = saved = time.monotonic()
         learned = 0
         for step in range(state.step, len(batches)):
             batch = batches[step]
-            torch.manual_seed(hash((config.seed, state.epoch, step)) & 0x7FFFFFFF)
-            draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, step]))
+            number = step * parallel.size() + parallel.rank()
+            torch.manual_seed(hash((config.seed, state.epoch, number)) & 0x7FFFFFFF)
+            draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, number]))
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                 loss = model.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
             if loss.requires_grad:  # else the model has made its step itself
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                parallel.averaged(model)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
                 self.optimizer.step()
             total += loss.detach() * batch.events
@@ -196,8 +198,8 @@ class _Trainer:
                 total.zero_()
                 state.step, state.learned = step + 1, state.learned + learned
                 state.seconds += now - began
-                rate = learned / max(now - began, 1e-9)
-                left = sum(b.events for b in batches[step + 1 :]) / max(rate, 1e-9)
+                rate = parallel.size() * learned / max(now - began, 1e-9)
+                left = parallel.size() * sum(b.events for b in batches[step + 1 :]) / max(rate, 1e-9)
                 self.progress(
                     Progress(state.epoch, step + 1, len(batches), state.loss / max(1, state.learned), rate, left)
                 )
@@ -219,7 +221,7 @@ class _Trainer:
     def _validate(self) -> float:
         assert self.validation is not None  # noqa: S101
         found = ranks(self.model, self.validation[0], self.validation[1])
-        return float(found.scores("mrr@20").mean()) if len(found) else 0.0
+        return parallel.agreed(float(found.scores("mrr@20").mean()) if len(found) else 0.0, self.device)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -255,7 +257,8 @@ def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for free in ("epochs", "patience", "check_s", "device", "threads"):
         plain.pop(free)
-    digest.update(msgspec.json.encode([model.kind, msgspec.to_builtins(model.config), plain, len(model.bias)]))
+    shape = [model.kind, msgspec.to_builtins(model.config), plain, len(model.bias), parallel.size()]
+    digest.update(msgspec.json.encode(shape))
     return digest.hexdigest()
 
 

@@ -59,7 +59,7 @@ def command(
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("headrace").setLevel(logging.INFO)
-    source = log_path or settings.data_dir / "archive"
+    source = log_path or settings.data_dir / f"{settings.topic_prefix}archive"
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     plan = schedule.Plan(

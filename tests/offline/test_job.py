@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli.train import command
-from offline import artefacts, exemplars, job
+from offline import artefacts, exemplars, job, parallel
 from offline.evaluate import ranks
 from offline.job import JobConfig
 from offline.train import TrainConfig
@@ -97,3 +99,25 @@ def test_the_command_writes_an_artefact(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of gru4rec"):
         job.train(ring_log(), tmp_path / "m", JobConfig(model="gpt"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    log = written(ring_log(), tmp_path / "log.jsonl")
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "infra.cli", "train"]
+    args = ["--log", str(log), "--model", "sasrec", "--out", str(tmp_path / "m"), "--device", "cpu"]
+    args += [f"--set={s}" for s in ("dims=16", "dropout=0.1", "lr=0.02", "tokens=64", "negatives=16", "epochs=8")]
+    done = subprocess.run([sys.executable, "-m", *launch, *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert embeddings.verify(tmp_path / "m").manifest.metrics["mrr@20"] > 0.9
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m"]
+
+
+def test_shares_are_equal_and_leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "size", lambda: 3)
+    found = []
+    for n in range(3):
+        monkeypatch.setattr(parallel, "rank", lambda n=n: n)
+        found.append(parallel.share(list(range(7))))
+    assert [len(f) for f in found] == [3, 3, 3]
+    assert {x for f in found for x in f} == set(range(7))

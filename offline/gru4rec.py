@@ -11,19 +11,23 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import losses
 from .model import ModelConfig, SessionModel
 
 
 class Config(ModelConfig, frozen=True, kw_only=True):
-    """``dropout``: of the inputs and of the queries. ``reg``: score regularisation of BPR-max."""
+    """``dropout``: of the inputs and of the queries. ``reg``: score regularisation of BPR-max. ``scale``: scores are cosines times
+    this; 0: inner products.
+    """
 
     dims: int = 128
     length: int = 20
     dropout: float = 0.3
     loss: Literal["softmax", "bpr-max"] = "softmax"
     reg: float = 1.0
+    scale: float = 0.0
 
 
 class Gru4Rec(SessionModel):
@@ -38,10 +42,17 @@ class Gru4Rec(SessionModel):
         self.gru = nn.GRU(config.dims, config.dims, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
+    def vectors(self) -> Tensor:
+        return F.normalize(self.items.weight, dim=1) if self.config.scale else self.items.weight
+
+    def vectors_of(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.items(rows)
+        return F.normalize(found, dim=-1) if self.config.scale else found
+
     def forward(self, rows: Tensor) -> Tensor:
-        hidden: Tensor = self.gru(self.dropout(self.items(rows)))[0]
+        hidden: Tensor = self.gru(self.dropout(self.vectors_of(rows)))[0]
         dropped: Tensor = self.dropout(hidden)
-        return dropped
+        return F.normalize(dropped, dim=-1) * self.config.scale if self.config.scale else dropped
 
     def objective(self, positive: Tensor, scores: Tensor, hit: Tensor, log_count: Tensor) -> Tensor:
         if self.config.loss == "bpr-max":

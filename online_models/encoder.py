@@ -67,7 +67,7 @@ class GruEncoder:
     def __init__(self, vectors: Floats, weights: Mapping[str, Floats], config: Mapping[str, Any]) -> None:
         d = vectors.shape[1]
         self._vectors = vectors
-        self.length = int(config["length"])
+        self.length, self._scale = int(config["length"]), np.float32(config["scale"])
         self._wi = np.ascontiguousarray(checked(weights, "gru.weight_ih_l0", 3 * d, d).T)
         self._wh = np.ascontiguousarray(checked(weights, "gru.weight_hh_l0", 3 * d, d).T)
         self._bi = checked(weights, "gru.bias_ih_l0", 3 * d)
@@ -78,7 +78,7 @@ class GruEncoder:
         return np.zeros(len(self._bi) // 3, np.float32)
 
     def step(self, state: Floats, row: int) -> Floats:
-        """The state, which is the query too, after one more event; ``state`` stays as it is."""
+        """The state after one more event; ``state`` stays as it is."""
         x = np.asarray(self._vectors[row])
         found: Floats = _gru_step(x, state, self._wi, self._wh, self._bi, self._bh)
         return found
@@ -88,7 +88,14 @@ class GruEncoder:
         state, known = self.start(), rows[rows >= 0][-self.length :]
         for row in known:
             state = self.step(state, int(row))
-        return state if len(known) else None
+        return self.query(state) if len(known) else None
+
+    def query(self, state: Floats) -> Floats:
+        """The query of a state."""
+        if not self._scale:
+            return state
+        found: Floats = state * (self._scale / max(np.sqrt(state @ state), np.float32(1e-12)))
+        return found
 
 
 KINDS: dict[str, Any] = {

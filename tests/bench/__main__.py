@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import ader, determinism, live, losses, quality, sequences
+from tests.bench import ader, determinism, live, losses, models, quality, sequences
 
 
 @click.group(invoke_without_command=True)
@@ -27,6 +27,7 @@ main.add_command(quality.command, "quality")
 main.add_command(live.command, "live")
 main.add_command(losses.command, "losses")
 main.add_command(determinism.command, "determinism")
+main.add_command(models.command, "models")
 main.add_command(ader.command, "ader")
 main.add_command(sequences.command, "sequences")
 

@@ -109,7 +109,3 @@ def command(folder: Path, model: str, periods: int, epochs: int, more: int, valu
     total = time.monotonic() - began
     click.echo(f"| mean | | | {total:.0f} in all | **{means['hr@20']:.4f}** | **{means['mrr@20']:.4f}** |")
     click.echo(json.dumps({"folder": folder.name, "model": model, "epochs": [epochs, more], "set": values} | means))
-
-
-if __name__ == "__main__":
-    command()

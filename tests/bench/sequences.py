@@ -80,7 +80,3 @@ def command(path: Path, model: str, epochs: int, values: tuple[str, ...]) -> Non
         "events_per_s": round(run.events / run.seconds),
     }  # fmt: skip
     click.echo(json.dumps(found))
-
-
-if __name__ == "__main__":
-    command()

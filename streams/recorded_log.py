@@ -110,6 +110,8 @@ def _parquet(file: Path, progress: Progress | None) -> Iterator[bytes]:
             total, done = table.metadata.num_rows or 1, 0
             for batch in table.iter_batches(batch_size=4096):
                 for row in _in_milliseconds(batch, pa).to_pylist():
+                    if isinstance(row.get("context"), str):
+                        row["context"] = msgspec.Raw(row["context"].encode())  # JSON text, as the archive has it
                     yield encode({name: value for name, value in row.items() if value is not None})[:MAX_LINE_BYTES]
                 done += batch.num_rows
                 if progress is not None:

@@ -57,6 +57,19 @@ def validate(raw: bytes | None, now_ms: int | None, event_id: str = "") -> Event
     return _check(event, now_ms, event_id)
 
 
+def wrong_key(event: Event, key: bytes | None, partitions: int) -> Rejection | None:
+    """What is wrong with the key of an event's record, on a topic of so many partitions: it decides who owns the user.
+
+    >>> event = Event(timestamp=2**41, user_id="u", item_id="i", event_type="view", event_id="e")
+    >>> wrong_key(event, b"u", 4), wrong_key(event, None, 1), wrong_key(event, None, 2).reason.value
+    (None, None, 'wrong_key')
+    """
+    if key == event.user_id.encode() or (key is None and partitions == 1):
+        return None
+    found = "no key" if key is None else "another"  # which one, the dead letter says: it may be a user's id
+    return Rejection(Reason.WRONG_KEY, f"expected the user id as key, got {found}; send it as the record's key")
+
+
 def _check(event: Event, now_ms: int | None, event_id: str) -> Event | Rejection:
     if event.v != 1:
         return Rejection(Reason.WRONG_VERSION, f'expected "v": 1, got {event.v}; send version 1 records')

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from online_models.errors import ServiceError
-from streams.contracts.dead_letters import DeadLetter, Reason
+from streams.contracts.dead_letters import DeadLetter
 from streams.contracts.events import Event, Source
 from streams.contracts.topics import Topics
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Outcome, Pipeline
 from streams.stores import SessionStore
-from streams.validate import Rejection, validate
+from streams.validate import Rejection, validate, wrong_key
 
 from .backlog import Arrival
 from .publisher import Outgoing, Publisher
@@ -174,7 +174,7 @@ class Rim:
         for arrival in arrivals:
             event = validate(arrival.value, now_ms)
             if isinstance(event, Event):
-                wrong = self._wrong_key(event, arrival.key)
+                wrong = wrong_key(event, arrival.key, self.partitions)
                 if wrong is None:
                     events.append((event, Source(arrival.partition, arrival.offset)))
                     read_at.append(arrival.read_at)
@@ -183,12 +183,6 @@ class Rim:
             else:
                 rejected.append((arrival, event))
         return events, read_at, rejected
-
-    def _wrong_key(self, event: Event, key: bytes | None) -> Rejection | None:
-        if key == event.user_id.encode() or (key is None and self.partitions == 1):
-            return None
-        found = "no key" if key is None else "another"  # which one, the dead letter says: it may be a user's id
-        return Rejection(Reason.WRONG_KEY, f"expected the user id as key, got {found}; send it as the record's key")
 
     async def _load(self, events: Sequence[tuple[Event, Source]]) -> None:
         sessions = self._pipeline.sessions

@@ -36,6 +36,11 @@ LOOK_EVERY_S = 30.0
 """How often it is looked whether the topic has new partitions, or is another one."""
 
 STALLED_S = 30.0
+_CONSUMER: dict[str, Any] = {
+    "auto_offset_reset": "none",
+    "max_poll_records": 2_000,
+    "reconnect_backoff_max_ms": 1_000,
+}
 _POLL_MS = 500
 _OVERHEAD = 64
 """Bytes that a row takes beside its strings."""
@@ -129,7 +134,7 @@ def _opened(settings: Settings, folder: Path | None, roll: Roll, tell: Tell) -> 
     topic_id, partitions = listed(settings, topic)
     with (
         open_store(folder or default_folder(settings), topic, topic_id) as store,
-        topics.consumer(settings, auto_offset_reset="none", max_poll_records=2_000) as consumer,
+        topics.consumer(settings, **_CONSUMER) as consumer,
     ):
         archive = _Archive(settings, store, consumer, roll, tell)
         archive.assign(partitions)
@@ -165,6 +170,7 @@ class _Archive:
         self._open: dict[int, _Open] = {}
         self._next: dict[int, int] = {}
         self._lost: dict[int, int] = {}
+        self._trouble = ""
         self.summary = Summary(store.topic, store.folder)
 
     def assign(self, partitions: Iterable[int]) -> None:
@@ -204,14 +210,17 @@ class _Archive:
         return any(self._consumer.position(part) < end for part, end in ends.items())
 
     def look(self) -> None:
-        """See whether the topic is still the same, and read its new partitions. Without a broker it is told, and tried again."""
+        """See whether the topic is still the same, and read its new partitions. Without a broker that is told, and tried again."""
         try:
             if not any(kafka_answers(address) for address in self._settings.brokers):
                 raise ServiceError(f"a Kafka broker at {self._settings.broker}", "no answer", "waiting for it")
             topic_id, partitions = listed(self._settings, self.topic)
         except ServiceError as error:
-            self._tell(str(error))
+            if self._trouble != (trouble := str(error)):
+                self._tell(trouble)
+            self._trouble = trouble
             return
+        self._trouble = ""
         self._store.check_id(topic_id)
         if set(partitions) - self._next.keys():
             self.assign(partitions)

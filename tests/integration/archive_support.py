@@ -1,9 +1,11 @@
-"""Events for an archive, what the topic should have left in it, and what is there."""
+"""The archive's process, events for it, what they should have left, and what is there."""
 
 from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from infra import archive, topics
 from infra.settings import Settings
 from streams.contracts.events import Event
 from streams.validate import validate, wrong_key
-from tests.integration.stream_support import read
+from tests.integration.stream_support import START, read
 
 DAY_MS = 86_400_000
 
@@ -70,3 +72,26 @@ def archived(folder: Path) -> dict[tuple[int, int], str]:
 
 def folder_of(settings: Settings) -> Path:
     return archive.default_folder(settings)
+
+
+class Archiver:
+    """``headrace archive`` in a process of its own; ``before`` is Python that runs in it first."""
+
+    def __init__(self, settings: Settings, *arguments: str, before: str = "") -> None:
+        shared = ["--broker", settings.broker, "--data-dir", str(settings.data_dir)]
+        shared += ["--topic-prefix", settings.topic_prefix]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"{before}\n{START}", "archive", *arguments, *shared],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self) -> tuple[int, str, str]:
+        """Exit status, stdout, stderr."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def stop(self, number: int) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        return self.wait()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,8 +17,8 @@ from infra.archive import Summary, archive_once
 from infra.archive_store import SERVICE, ArchiveBusy
 from infra.settings import Settings
 from offline import log
-from tests.integration.archive_support import archived, events, expected, folder_of, rubbish
-from tests.integration.stream_support import START, publish, until
+from tests.integration.archive_support import Archiver, archived, events, expected, folder_of, rubbish
+from tests.integration.stream_support import publish, until
 
 KILLED_AT = """
 import os, signal
@@ -34,29 +32,6 @@ def counted(*args):
 os.replace = counted
 """
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, resource.RLIM_INFINITY))"
-
-
-class Archiver:
-    """``headrace archive`` in a process of its own; ``before`` is Python that runs in it first."""
-
-    def __init__(self, settings: Settings, *arguments: str, before: str = "") -> None:
-        shared = ["--broker", settings.broker, "--data-dir", str(settings.data_dir)]
-        shared += ["--topic-prefix", settings.topic_prefix]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{before}\n{START}", "archive", *arguments, *shared],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def wait(self) -> tuple[int, str, str]:
-        """Exit status, stdout, stderr."""
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-    def stop(self, number: int) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        return self.wait()
 
 
 def test_kill_9_at_any_moment(settings: Settings, tmp_path: Path) -> None:

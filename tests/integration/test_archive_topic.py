@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
 
-from infra import archive, topics
+from infra import archive, local, topics
 from infra.archive import Roll, archive_once
 from infra.archive_store import SERVICE, open_store
 from infra.settings import Settings, load
 from online_models.errors import ServiceError
-from tests.integration.archive_support import archived, events, expected, folder_of
+from tests.integration.archive_support import Archiver, archived, events, expected, folder_of
 from tests.integration.stream_support import publish, until
 
 ONLY_KAFKA = pytest.mark.parametrize("broker", ["kafka"], indirect=True)
@@ -121,3 +125,26 @@ def test_offsets_without_a_record_are_passed_over(settings: Settings) -> None:
         archive_once(settings)
     assert list(archived(folder_of(settings))) == [(0, 0), (0, 2), (0, 4)]
     assert archive_once(settings).events == 0
+
+
+def test_a_broker_that_dies_and_comes_back(kafka_script: Path, tmp_path: Path) -> None:
+    """It is waited for, and said once. (In a process: kafka-python leaves sockets open where it tries in vain.)"""
+    port, folder = local.free_port(), tmp_path / "kafka"
+    settings = load({"broker": f"127.0.0.1:{port}", "data_dir": str(tmp_path)}, environ={})
+    with local.start_kafka(kafka_script, folder, port):
+        topics.create(settings, 2)
+        publish(settings, events(100))
+        before = "from infra import archive; archive.LOOK_EVERY_S = 0.2"
+        following = Archiver(settings, "--roll", "200ms", before=before)
+        until(lambda: len(archived(folder_of(settings))) == 100, 30)
+        subprocess.run(["/bin/kill", "-9", (folder / "pid").read_text().strip()], check=True)
+    time.sleep(1.0)
+    with local.start_kafka(kafka_script, folder, port):
+        publish(settings, events(100, seed=1))
+        until(lambda: len(archived(folder_of(settings))) == 200, 30)
+        assert archived(folder_of(settings)) == expected(settings)
+        status, _, err = following.stop(signal.SIGTERM)
+    assert status == 0
+    said = err.splitlines()
+    assert said[0].endswith(", got no answer; waiting for it")
+    assert len(said) == len(set(said))

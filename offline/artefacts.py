@@ -60,7 +60,11 @@ def load(artefact: Artefact) -> SessionModel:
 
 @torch.no_grad()
 def warm_start(model: SessionModel, live: SessionModel) -> None:
-    """Begin from another version of the same shape, whose items are the first rows here; newer items keep their random start."""
+    """Begin from another version of the same shape, whose items are the first rows here; newer items keep their random start.
+
+    The items begin with the vectors that were published: where scores are cosines, what an item weighs besides (its norm has grown with
+    every step) would keep it from moving as fast as a new one.
+    """
     if (model.kind, model.config) != (live.kind, live.config):
         raise ArtefactError(
             f"a live version of kind {model.kind} with {msgspec.to_builtins(model.config)}",
@@ -69,7 +73,8 @@ def warm_start(model: SessionModel, live: SessionModel) -> None:
         )
     n = len(live.bias)
     state = live.state_dict()
-    model.items.weight[:n] = state.pop("items.weight")
+    del state["items.weight"]
+    model.items.weight[:n] = live.vectors()
     model.bias[:n] = state.pop("bias")
     model.bias[n:] = model.bias[:n].min() if n else 0.0
     model.load_state_dict(state, strict=False)

@@ -32,13 +32,15 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     ``tokens``: places in a batch. ``negatives`` are shared by a batch and drawn by popularity^``alpha``; the batch's targets
     are negatives too. ``clip``: largest norm of a gradient. ``distil``: weight of what the previous version says of exemplars.
-    ``threads``: of the CPU, 0 is torch's choice. ``check_s``: seconds between checkpoints. ``validate``: events, about,
+    ``schedule``: of the learning rate over all ``epochs``; "linear" ends near zero. ``threads``: of the CPU, 0 is torch's choice.
+    ``check_s``: seconds between checkpoints. ``validate``: events, about,
     that an epoch is validated on.
     """
 
     epochs: int = 10
     patience: int = 2
     lr: float = 2e-3
+    schedule: Literal["constant", "linear"] = "constant"
     weight_decay: float = 0.0
     tokens: int = 1024
     negatives: int = 2048
@@ -177,6 +179,10 @@ class _Trainer:
         learned = 0
         for step in range(state.step, len(batches)):
             batch = batches[step]
+            if config.schedule == "linear":
+                done = (state.epoch + step / len(batches)) / config.epochs
+                for group in self.optimizer.param_groups:
+                    group["lr"] = config.lr * (1 - done)
             number = step * parallel.size() + parallel.rank()
             torch.manual_seed(hash((config.seed, state.epoch, number)) & 0x7FFFFFFF)
             draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, number]))
@@ -255,7 +261,7 @@ def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -
     for array in (sessions.items, sessions.times, sessions.starts):
         digest.update(array.tobytes())
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for free in ("epochs", "patience", "check_s", "device", "threads"):
+    for free in ("patience", "check_s", "device", "threads", *(["epochs"] if config.schedule == "constant" else [])):
         plain.pop(free)
     shape = [model.kind, msgspec.to_builtins(model.config), plain, len(model.bias), parallel.size()]
     digest.update(msgspec.json.encode(shape))

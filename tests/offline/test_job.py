@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from infra.cli.train import command
 from offline import artefacts, exemplars, job, parallel
 from offline.evaluate import ranks
 from offline.job import JobConfig
+from offline.model import build
 from offline.train import TrainConfig
 from online_models import embeddings
 from online_models.errors import ArtefactError, InputError
@@ -74,6 +76,15 @@ def test_a_live_version_of_another_shape_is_refused(tmp_path: Path) -> None:
         job.train(ring_log(500), tmp_path / "b", other, live=tmp_path / "a")
     with pytest.raises(InputError, match="events after"):
         job.train(ring_log(100), tmp_path / "b", CONFIG, live=tmp_path / "a")
+
+
+def test_a_warm_start_begins_with_the_vectors_that_were_published() -> None:
+    live, model = build("sasrec", 3, {"dims": 8}), build("sasrec", 5, {"dims": 8}, seed=2)
+    with torch.no_grad():
+        live.items.weight.mul_(torch.tensor([[1.0], [5.0], [9.0]]))
+    artefacts.warm_start(model, live)
+    torch.testing.assert_close(model.vectors()[:3], live.vectors())
+    torch.testing.assert_close(model.items.weight.norm(dim=1)[:3], torch.ones(3))
 
 
 def test_exemplars_are_of_the_past_and_marked() -> None:

@@ -65,7 +65,8 @@ class Query:
     """One request: who asks, when, and what may not be listed.
 
     ``own`` holds the user's distinct items (dtype ``OWN``), the latest last; ``recent`` the same rows, latest first and
-    cut short. ``blocked[row] != 0`` keeps an item out. ``vector`` is the user's factor vector.
+    cut short; the first ``in_session`` of them belong to the session. ``blocked[row] != 0`` keeps an item out. ``vector`` is
+    the user's factor vector. ``version`` is the version of the deep model that the request is pinned to (None: there is none).
     """
 
     timestamp: int
@@ -80,6 +81,8 @@ class Query:
     session_seq: int = 0
     n_events: int = 0
     scratch: Scratch = field(default_factory=Scratch)
+    in_session: int = 0
+    version: Any = None
 
 
 @runtime_checkable

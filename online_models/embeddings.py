@@ -172,8 +172,11 @@ def _check_manifest(m: Manifest) -> None:
         )
 
 
-def read(folder: Path, sha256: str | None = None) -> Artefact:
-    """The artefact, its vectors memory-mapped. Shapes and offsets are checked, contents not: for that, `verify` first."""
+def read(folder: Path, sha256: str | None = None, with_ids: bool = True) -> Artefact:
+    """The artefact, its vectors memory-mapped. Shapes and offsets are checked, contents not: for that, `verify` first.
+
+    A million ids take a while to parse; without them ``ids`` is empty.
+    """
     manifest = read_manifest(folder, sha256)
     for name in manifest.files:
         _plain(folder / name)
@@ -181,14 +184,19 @@ def read(folder: Path, sha256: str | None = None) -> Artefact:
     _shape(items, "vectors", (manifest.items, manifest.dims), folder)
     if "bias" in items:
         _shape(items, "bias", (manifest.items,), folder)
-    try:
-        ids = json.loads((folder / IDS).read_bytes())
-    except ValueError as error:
-        raise ArtefactError(f"a list of ids in {folder / IDS}", str(error), _AGAIN) from error
-    if not isinstance(ids, list) or len(ids) != manifest.items or any(not isinstance(i, str) for i in ids):
-        raise ArtefactError(f"{manifest.items} ids in {folder / IDS}", "something else", _AGAIN)
+    ids = _ids(folder / IDS, manifest.items) if with_ids else []
     encoder = _safetensors.mapped(folder / ENCODER) if ENCODER in manifest.files else {}
     return Artefact(folder, manifest, ids, items["vectors"], items.get("bias"), encoder)
+
+
+def _ids(path: Path, items: int) -> list[str]:
+    try:
+        ids = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ArtefactError(f"a list of ids in {path}", str(error), _AGAIN) from error
+    if not isinstance(ids, list) or len(ids) != items or any(not isinstance(i, str) for i in ids):
+        raise ArtefactError(f"{items} ids in {path}", "something else", _AGAIN)
+    return ids
 
 
 def verify(folder: Path, sha256: str | None = None) -> Artefact:

@@ -20,7 +20,7 @@ OWN_NAMES = (
     "own", "own_count", "own_share", "own_seconds", "own_inv_distinct", "own_log_distinct", "own_in_session", "own_once",
     "own_last", "own_due",
 )  # fmt: skip
-PAIR = ("transition", "log_transition", "share_of_sources", "match")
+PAIR = ("transition", "log_transition", "share_of_sources", "match", "deep_match")
 
 
 def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:

@@ -39,10 +39,13 @@ class ItemTable:
         self.ids: list[str] = []
         self.index: dict[str, int] = {}
         self.events = 0
+        self.generation = 0
+        """Times that the rows have moved."""
         self.first_ms: npt.NDArray[np.int64] = np.zeros(64, np.int64)
         self.last_ms: npt.NDArray[np.int64] = np.zeros(64, np.int64)
         self.last_n: npt.NDArray[np.int64] = np.zeros(64, np.int64)
         self.count: npt.NDArray[np.int64] = np.zeros(64, np.int64)
+        self.hashes: npt.NDArray[np.uint64] = np.zeros(64, np.uint64)
         self.blocked: npt.NDArray[np.uint8] = np.zeros(64, np.uint8)
         """Not zero: may not be recommended to anyone now (set by filters; not part of the snapshot)."""
 
@@ -55,7 +58,7 @@ class ItemTable:
 
     def hash_of(self, row: int) -> int:
         """64 bits of the item's id."""
-        return hash_id(self.ids[row])
+        return int(self.hashes[row])
 
     def add(self, item_id: str, timestamp: int) -> int:
         """The row of an item, new if need be."""
@@ -65,8 +68,9 @@ class ItemTable:
             self.ids.append(item_id)
             self.index[item_id] = row
             if row >= len(self.count):
-                for field in (*self._FIELDS, "blocked"):
+                for field in (*self._FIELDS, "hashes", "blocked"):
                     setattr(self, field, grown(getattr(self, field), row + 1))
+            self.hashes[row] = hash_id(item_id)
             self.first_ms[row] = self.last_ms[row] = timestamp
             self.count[row] = 0
             self.last_n[row] = self.events
@@ -87,11 +91,12 @@ class ItemTable:
         """Drop the items seen longest ago; returns where every old row went (-1: gone)."""
         n = len(self.ids)
         kept = np.sort(np.argsort(-self.last_n[:n], kind="stable")[: int(n * keep)])
+        self.generation += 1
         new_index = np.full(n, -1, np.int32)
         new_index[kept] = np.arange(len(kept), dtype=np.int32)
         self.ids = [self.ids[i] for i in kept]
         self.index = {item: row for row, item in enumerate(self.ids)}
-        for field in (*self._FIELDS, "blocked"):
+        for field in (*self._FIELDS, "hashes", "blocked"):
             setattr(self, field, remapped(getattr(self, field), new_index))
         return new_index
 
@@ -114,10 +119,11 @@ class ItemTable:
         self.events = int(state["events"][0])
         for field in self._FIELDS:
             setattr(self, field, grown(state[field].copy(), 64))
+        self.hashes = grown(np.fromiter(map(hash_id, self.ids), np.uint64, len(self.ids)), 64)
         self.blocked = np.zeros(len(self.count), np.uint8)  # `add` grows all of them when the counts are full
 
     @property
     def nbytes(self) -> int:
         """Bytes held, ids and index estimated at 150 an item."""
-        held: Any = sum(getattr(self, f).nbytes for f in (*self._FIELDS, "blocked"))
+        held: Any = sum(getattr(self, f).nbytes for f in (*self._FIELDS, "hashes", "blocked"))
         return int(held) + 150 * len(self.ids)

@@ -28,7 +28,7 @@ class Candidates:
         ranks = np.arange(per_list)
         self._inv = (1.0 / (1.0 + ranks)).astype(np.float32)
         self._log = (1.0 - np.log1p(ranks) / np.log(per_list + 1)).astype(np.float32)
-        self._minmax = np.array([name in (*knowledge.factors.lists, "rated") for name in knowledge.lists])
+        self._minmax = np.array([name in (*knowledge.factors.lists, "deep", "rated") for name in knowledge.lists])
         self._parts = []
         at = 0
         for source in knowledge.sources:
@@ -67,6 +67,8 @@ class Candidates:
             table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.scratch.mark,
             rows.keys, rows.weights, start, stop, total, k.factors.vectors, k.factors.moment(q.vector, q.recent),
         )  # fmt: skip
+        if q.version is not None:
+            q.version.nearness(q, self.rows[:n], x[:n, -1])
         return n
 
     def lists(self, width: int) -> npt.NDArray[np.int32]:

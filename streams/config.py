@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .trial import TrialConfig
+
 HalfLife = Annotated[float, msgspec.Meta(ge=1, le=1e12)]
 """Events after which something weighs half."""
 HalfLives = Annotated[tuple[HalfLife, ...], msgspec.Meta(min_length=1, max_length=20)]
@@ -127,3 +129,4 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: FilterConfig = FilterConfig()
     sources: SourcesConfig = SourcesConfig()
     blend: BlendConfig = BlendConfig()
+    trial: TrialConfig = TrialConfig()

@@ -13,22 +13,24 @@ them before it wrote them. Three things can happen to another's record, by the o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from online_models.errors import SnapshotError
 from streams.contracts.interactions import VERSION, Interaction
-from streams.tailing import Breather
+from streams.tailing import Breather, records_since
 
 log = logging.getLogger("headrace")
 
 WORKER_HEADER = "w"
 FETCH = 500
+REPLAYED = 200_000
 ASIDE_LIMIT = 200_000
 """Most records put aside. What is beyond is learned at once: nothing is lost, but its events are not re-run exactly."""
 
@@ -239,3 +241,13 @@ class InteractionLog:
     def _let_go(self, partition: int) -> None:
         self._pipeline.release(partition)
         del self._held_until[partition]
+
+
+async def interactions_since(brokers: Sequence[str], topic: str, time_ms: int) -> AsyncIterator[Interaction]:
+    """What was learned of events after a time, up to now; of each partition the latest `REPLAYED` records at most."""
+    decode = msgspec.msgpack.Decoder(Interaction).decode
+    async for record in records_since(brokers, topic, time_ms, REPLAYED):
+        with contextlib.suppress(msgspec.DecodeError):  # `InteractionLog` has told of it
+            x = decode(record.value)
+            if x.v == VERSION and x.timestamp > time_ms:
+                yield x

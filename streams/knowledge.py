@@ -17,6 +17,7 @@ import numpy.typing as npt
 from online_models.base import Arrays, IntArray, Observation, Scratch, Source
 from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
 from online_models.covisitation import CoVisitation
+from online_models.deep import Deep
 from online_models.drift import DriftMonitor
 from online_models.errors import SnapshotError
 from online_models.features import feature_names
@@ -73,6 +74,8 @@ class Knowledge:
             ),
             self.factors,
         )  # fmt: skip
+        self.deep = Deep(self.items)
+        self.sources += (self.deep,)
         if s.ratings:
             self.sources += (Ratings(seed=config.seed),)
         self.reach = max(s.following.window, s.near.window, s.far.window)
@@ -108,6 +111,7 @@ class Knowledge:
         if row < 0:
             row = self.items.add(item_id, timestamp)
             self.factors.know(row, self.items.hash_of(row))
+            self.deep.know(row, self.items.hash_of(row))
             self.scratch.reserve(row + 1)
         return row
 
@@ -118,13 +122,7 @@ class Knowledge:
         self.clock, self.now_ms = max(self.clock, x.clock), max(self.now_ms, x.timestamp)
         self.event_ids.add(x.event)
         row = self.know(x.item_id, x.timestamp)
-        known = [self.items.row(i) for i in x.history]
-        history = np.array([r for r in known if r >= 0], np.int32)
-        ages = np.array([a for a, r in zip(x.ages, known, strict=True) if r >= 0], np.int64)
-        rated = x.event_type == "rating"
-        o = Observation(
-            row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
-        )
+        o = self.observation(x, row)
         for source in self.sources:
             source.learn_one(o)
         for name, delta in x.deltas.items():
@@ -133,13 +131,23 @@ class Knowledge:
             except ValueError as error:  # raised before anything is changed
                 self._note_misfit(name, error)
         self._follow_session(x)
-        if rated and x.value is not None:
+        if o.rated and x.value is not None:
             self.rating_max = top_rating(self.rating_max, x.value)
         self.items.touch(row, x.timestamp)
         self._note_burst(row)
         if self.items.full():
             self.compact()
         return True
+
+    def observation(self, x: Interaction, row: int) -> Observation:
+        """An interaction in row numbers, of the item in ``row``."""
+        known = [self.items.row(i) for i in x.history]
+        history = np.array([r for r in known if r >= 0], np.int32)
+        ages = np.array([a for a, r in zip(x.ages, known, strict=True) if r >= 0], np.int64)
+        rated = x.event_type == "rating"
+        return Observation(
+            row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
+        )
 
     def _apply(self, name: str, delta: Delta) -> None:
         """Add a step; ValueError if it is not of this shape, as from a worker that runs with other settings."""
@@ -273,7 +281,16 @@ def top_rating(top: float, value: float) -> float:
 
 def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
     """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
-    trust = {"again": 0.25, "often": 0.25, "following": 0.4, "near": 0.4, "far": 0.4, "knn": 0.5, "mf": 0.25}
+    trust = {
+        "again": 0.25,
+        "often": 0.25,
+        "following": 0.4,
+        "near": 0.4,
+        "far": 0.4,
+        "knn": 0.5,
+        "mf": 0.25,
+        "deep": 0.4,
+    }
     out = np.zeros(len(features), np.float32)
     for i, name in enumerate(features):
         source, _, feature = name.partition(".")

@@ -50,6 +50,7 @@ class _Saved(msgspec.Struct, array_like=True):
     rows: bytes
     x: bytes
     active: bytes
+    version: str
 
 
 class _SavedFront(msgspec.Struct, array_like=True):
@@ -164,11 +165,11 @@ class OpenMoments:
         rows = x = active = b""
         if m.x is not None and m.rows is not None and m.active is not None:
             rows, x, active = m.rows.tobytes(), m.x[: m.n_rows].tobytes(), m.active.tobytes()
-        return _Saved(user, m.number, m.n_items, m.fresh, m.lists.tobytes(), m.targets, rows, x, active)
+        return _Saved(user, m.number, m.n_items, m.fresh, m.lists.tobytes(), m.targets, rows, x, active, m.version)
 
     def _load(self, timestamp: int, s: _Saved) -> Moment:
         lists = np.frombuffer(s.lists, np.int32).reshape(-1, K).copy()
-        moment = Moment(timestamp, s.number, s.n_items, s.fresh, lists, s.targets)
+        moment = Moment(timestamp, s.number, s.n_items, s.fresh, lists, s.targets, version=s.version)
         if s.active:
             moment.rows, moment.active = np.frombuffer(s.rows, np.int32), np.frombuffer(s.active, np.int32)
             moment.n_rows, moment.x = len(moment.rows), self.buffer()
@@ -179,6 +180,7 @@ class OpenMoments:
         """The item table was compacted. Features cannot be moved: open moments teach no more."""
         for moment in self._all():
             self._release(moment)
+            moment.rival = None
             moved = new_index[np.maximum(moment.lists, 0)]
             moment.lists = np.where(moment.lists < 0, moment.lists, np.where(moved < 0, GONE, moved)).astype(np.int32)
             moment.targets = [int(new_index[t]) if t >= 0 and new_index[t] >= 0 else GONE - 1 for t in moment.targets]

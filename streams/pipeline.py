@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online_models.base import Arrays, IntArray
+from online_models.base import Arrays, FloatArray, IntArray
+from online_models.deep import Version
 from online_models.items import hash_id
+from online_models.metrics import K
 
 from .catalogue import Catalogue
 from .config import PipelineConfig
@@ -21,6 +23,7 @@ from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
 from .contracts.recommendations import Recommendation
 from .filters import Filters
+from .hotswap import Versions, name_of
 from .knowledge import Knowledge
 from .moments import OpenMoments
 from .prequential import Moment, Prequential, is_target, padded
@@ -66,7 +69,8 @@ class Pipeline:
         self.filters = Filters(self.config.filters, self.knowledge.items, self.catalogue)
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
         self.teacher = Teacher(self.config, self.knowledge, self.filters)
-        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic)
+        self.versions = Versions(self.knowledge, self.config.trial)
+        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic, self.versions.version_for)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
@@ -99,7 +103,7 @@ class Pipeline:
         self.counts["events"] += 1
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
-        moment = self._test(event, source, state, learned)
+        moment = self._test(event, source, state, learned, event_hash)
         # What is in the state was published before: where nobody knows of it, the topics have been made anew.
         known = learned or held is not None
         applied = known and state.partition == source.partition and state.offset >= source.offset
@@ -132,7 +136,7 @@ class Pipeline:
 
     # -- test ---------------------------------------------------------------------------------------------------------
 
-    def _test(self, event: Event, source: Source, state: UserState, learned: bool) -> Moment:
+    def _test(self, event: Event, source: Source, state: UserState, learned: bool, event_hash: int) -> Moment:
         """The moment that this event belongs to, with the lists from before it, and the event among its targets."""
         moments = self.moments
         if moments.begins(event, source):
@@ -142,7 +146,7 @@ class Pipeline:
             self.counts["late"] += 1
         moment = moments.find(event, source)
         if moment is None:
-            moment = self._open(event, state)
+            moment = self._open(event, state, event_hash)
             moments.add(moment, event, source)
         if not learned and is_target(event, state.last_item, self.rating_max or self.knowledge.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
@@ -150,21 +154,32 @@ class Pipeline:
                 moment.targets.append(row)
         return moment
 
-    def _open(self, event: Event, state: UserState) -> Moment:
+    def _open(self, event: Event, state: UserState, event_hash: int) -> Moment:
         x = self.moments.buffer()
-        ranked = self.scorer.rank(state, event.timestamp, self.config.k, x)
+        version = self.versions.version_for(state.hash)
+        compared, rival = self.versions.rival_for(state.hash, event_hash)
+        other = self._rival(state, event.timestamp, x, rival) if compared else None
+        ranked = self.scorer.rank(state, event.timestamp, self.config.k, x, version)
         c = self.scorer.candidates
         ids, row_of = self.knowledge.items.ids, self.knowledge.items.row
         served = [r for r in map(row_of, state.served) if r >= 0]
         lists = np.concatenate([padded(ranked.rows)[None], padded(served)[None], c.lists(20)])
         return Moment(
             event.timestamp, self.counts["events"] - 1, len(self.knowledge.items), [ids[r] for r in ranked.rows.tolist()], lists,
-            x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active,
+            x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active, version=name_of(version), rival=other,
+            rival_version=name_of(rival),
         )  # fmt: skip
+
+    def _rival(self, state: UserState, timestamp: int, x: FloatArray, version: Version | None) -> IntArray:
+        """What another version would list, blended and by itself [2, 20]."""
+        ranked = self.scorer.rank(state, timestamp, self.config.k, x, version)
+        own = self.scorer.candidates.lists(K)[self.knowledge.lists.index("deep")]
+        return np.stack([padded(ranked.rows), own])
 
     def _judge(self, moment: Moment) -> None:
         found = self.prequential.close(moment)
         if found is not None:
+            self.versions.judge(moment, found)
             self.knowledge.note("hr@20 blend", float(found[0, 0]))
             self.knowledge.note("hr@20 served", float(found[1, 0]))
 

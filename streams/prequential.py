@@ -40,7 +40,9 @@ class Moment:
     """Events of one user at one timestamp, and the lists from before the first of them.
 
     ``lists`` [lists, 20] holds the fresh list, the served list and one for each source, -1 where a list ends. While
-    ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts.
+    ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts. ``version``
+    of the deep model made the fresh list; where the moment is compared, ``rival`` [2, 20] is what another one would have
+    made, blended and by itself.
     """
 
     timestamp: int
@@ -53,6 +55,9 @@ class Moment:
     rows: IntArray | None = None
     n_rows: int = 0
     active: IntArray | None = None
+    version: str = ""
+    rival: IntArray | None = None
+    rival_version: str = ""
 
 
 @njit(cache=True)

@@ -20,6 +20,7 @@ _PLAIN = {
     "again": "from your history",
     "knn": "liked by people with a history like yours",
     "mf": "fits your taste",
+    "deep": "what sessions like yours go on with",
     "rated": "you would rate it highly",
     "latest": "others are on it right now",
     "newest": "new",

@@ -8,6 +8,7 @@ import numpy as np
 
 from online_models.base import FloatArray, IntArray, Query
 from online_models.blend import ACTIVE, active_contexts
+from online_models.deep import Version
 
 from .candidates import Candidates
 from .fallback import fill
@@ -40,15 +41,16 @@ class Scorer:
         self.candidates = Candidates(knowledge, per_list)
         self._scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)
 
-    def query(self, state: UserState, timestamp: int, recent: int) -> Query:
-        """The request of this user at this time."""
+    def query(self, state: UserState, timestamp: int, recent: int, version: Version | None) -> Query:
+        """The request of this user at this time, pinned to a version of the deep model."""
         k = self._knowledge
-        items, ages, _ = state.recent(timestamp, recent)
+        items, ages, inside = state.recent(timestamp, recent)
         over = timestamp - state.last_ms > k.config.sessions.gap_s * 1000
         return Query(
             timestamp, state.own[: state.n], items, ages, k.items.blocked, state.vector, len(k.items), state.hash,
             0 if over else state.hash ^ state.session_ms,
-            state.n_events if over else state.session_seq, state.n_events, k.scratch,
+            state.n_events if over else state.session_seq, state.n_events, k.scratch, 0 if over else inside,
+            version,
         )  # fmt: skip
 
     def contexts(self, state: UserState, timestamp: int, gap_ms: int) -> IntArray:
@@ -65,11 +67,14 @@ class Scorer:
         )  # fmt: skip
         return active
 
-    def rank(self, state: UserState, timestamp: int, k: int, x: FloatArray) -> Ranked:
-        """The user's list at this time, ``k`` long where `fallback` reaches that far; ``x`` takes the features."""
+    def rank(self, state: UserState, timestamp: int, k: int, x: FloatArray, version: Version | None) -> Ranked:
+        """The user's list at this time, ``k`` long where `fallback` reaches that far; ``x`` takes the features.
+
+        ``version`` of the deep model is asked (None: none is).
+        """
         config = self._knowledge.config
         c = self.candidates
-        q = self.query(state, timestamp, config.sessions.recent)
+        q = self.query(state, timestamp, config.sessions.recent, version)
         active = self.contexts(state, timestamp, config.sessions.gap_s * 1000)
         self._filters.block(state)
         try:

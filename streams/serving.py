@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from online_models.base import BOUGHT, FloatArray
 from online_models.covisitation import CoVisitation
+from online_models.deep import Version
 from online_models.items import hash_id
 
 from .catalogue import Catalogue
@@ -16,7 +19,12 @@ from .reasons import FILL, in_words, loudest
 from .scoring import Ranked, Scorer
 from .user_state import UserState
 
-MODEL = ModelVersion(name="headrace-blend", version="1")
+MODEL, RELEASE = "headrace-blend", "1"
+
+
+def named(version: Version | None) -> ModelVersion:
+    """How a record names the blend and the version of the deep model in it."""
+    return ModelVersion(MODEL, RELEASE if version is None else f"{RELEASE}+{version.name}")
 
 
 def request_id(event_id: str) -> str:
@@ -29,10 +37,13 @@ def request_id(event_id: str) -> str:
 
 
 class Server:
-    """Makes recommendation records. Changes no model and no user's state."""
+    """Makes recommendation records. Changes no model and no user's state. ``version_for`` tells a user's version (64-bit hash)."""
 
-    def __init__(self, knowledge: Knowledge, scorer: Scorer, catalogue: Catalogue, topic: str) -> None:
-        self._knowledge, self._scorer, self._topic = knowledge, scorer, topic
+    def __init__(
+        self, knowledge: Knowledge, scorer: Scorer, catalogue: Catalogue, topic: str,
+        version_for: Callable[[int], Version | None],
+    ) -> None:  # fmt: skip
+        self._knowledge, self._scorer, self._topic, self._version_for = knowledge, scorer, topic, version_for
         self._title_of = catalogue.title_of
         self._x = scorer.candidates.buffer()
         self._often = knowledge.lists.index("often")
@@ -45,25 +56,27 @@ class Server:
 
     def answer(self, event: Event, source: Source, state: UserState) -> Recommendation:
         """The user's list now that the event has been learned."""
-        ranked = self._rank(state, max(event.timestamp, state.last_ms), self._knowledge.config.k)
+        version = self._version_for(state.hash)
+        ranked = self._rank(state, max(event.timestamp, state.last_ms), self._knowledge.config.k, version)
         return Recommendation(
             request_id=request_id(event.event_id), user_id=event.user_id, timestamp=event.timestamp,
             caused_by=Cause(event.event_id, self._topic, source.partition, source.offset),
-            items=self._items(ranked, state, self._x), model=MODEL, intent=state.intent, generic=ranked.generic,
+            items=self._items(ranked, state, self._x), model=named(version), intent=state.intent, generic=ranked.generic,
         )  # fmt: skip
 
     def on_request(self, state: UserState, now_ms: int, k: int) -> Recommendation:
         """The user's list at ``now_ms``, ``k`` long, without an event that asks for it."""
         now = max(now_ms, state.last_ms)
-        ranked = self._rank(state, now, k)
+        version = self._version_for(state.hash)
+        ranked = self._rank(state, now, k, version)
         return Recommendation(
             request_id=f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}", user_id=state.user_id,
-            timestamp=now, caused_by=None, items=self._items(ranked, state, self._x), model=MODEL,
+            timestamp=now, caused_by=None, items=self._items(ranked, state, self._x), model=named(version),
             intent=state.intent if state.n_events else None, generic=ranked.generic,
         )  # fmt: skip
 
-    def _rank(self, state: UserState, now: int, k: int) -> Ranked:
-        return self._scorer.rank(state, now, k, self._x)
+    def _rank(self, state: UserState, now: int, k: int, version: Version | None) -> Ranked:
+        return self._scorer.rank(state, now, k, self._x, version)
 
     def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists

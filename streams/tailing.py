@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -185,3 +185,36 @@ async def _refuse_beyond_end(consumer: Any, group: str, tp: TopicPartition, comm
             f"partition {tp.partition} ending before the committed offset {committed}",
             "it was made anew: use another topic prefix, or remove the group and the snapshots",
         ) from None
+
+
+async def records_since(brokers: Sequence[str], topic: str, time_ms: int, most: int) -> AsyncIterator[Any]:
+    """Records written at or after a time, up to the present end, in offset order a partition; of each partition the
+    latest ``most`` at most."""
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=list(brokers),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+    )
+    try:
+        await consumer.start()
+        parts = await partitions_of(consumer, topic)
+        consumer.assign(parts)
+        starts, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
+        times = await consumer.offsets_for_times(dict.fromkeys(parts, time_ms))
+        for tp in parts:
+            found = times.get(tp)
+            position = max(starts[tp], ends[tp] - most, found.offset if found is not None else 0)
+            consumer.seek(tp, position)
+            while position < ends[tp]:
+                fetched = await consumer.getmany(tp, timeout_ms=5_000, max_records=500)
+                records = fetched.get(tp)
+                if not records:
+                    break  # the end was a guess: what is left are no records
+                position = records[-1].offset + 1
+                for record in records:
+                    yield record
+    except KafkaConnectionError as error:
+        raise ServiceError("a broker", str(error), "start it or correct --broker (HEADRACE_BROKER)") from error
+    finally:
+        await consumer.stop()

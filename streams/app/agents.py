@@ -15,6 +15,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from online_models.errors import ServiceError
 from streams import snapshots
 from streams.catalogue_feed import CatalogueFeed
 from streams.contracts.topics import Topics
-from streams.interaction_log import WORKER_HEADER, InteractionLog
+from streams.interaction_log import WORKER_HEADER, InteractionLog, interactions_since
 from streams.metrics import WorkerMetrics
+from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
 from streams.stores import RedisStore
 from streams.tailing import Tail, committed_offsets
@@ -38,6 +40,7 @@ from streams.web import WebServer
 
 from .config import WorkerConfig
 from .keeper import SnapshotKeeper
+from .model_feed import ModelFeed
 from .publisher import Publisher
 from .rim import Rim
 from .transport import Consumer, Transport
@@ -162,6 +165,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         committed.update(self._committed(rim.done))
         if rim.consistent:
             self._keeper.tick(committed)
+        self._models.flip()
 
     _next_look = 0.0
 
@@ -207,11 +211,24 @@ class Headrace(faust.App):  # type: ignore[misc]
         await catalogue.start({})
         feed = CatalogueFeed(catalogue, pipeline.catalogue_update, self.metrics.items_refused.inc)
         await feed.catch_up()
+        self._models = await self._follow_models(pipeline)
         self._watch(pipeline)
         self.web_server.serve(pipeline, self.store)
-        for endless in (self._log.follow(), feed.follow(), self._every_tick()):
+        for endless in (self._log.follow(), feed.follow(), self._models.follow(), self._every_tick()):
             self.add_future(endless)
         self.phase = "joining"
+
+    async def _follow_models(self, pipeline: Pipeline) -> ModelFeed:
+        names, brokers = self.topic_names, self.options.brokers
+        tails = Tail(brokers, names.models), Tail(brokers, names.model_decisions)
+        self._tails += tails
+        for tail in tails:
+            await tail.start({})
+        cache = Cache(self.options.data_dir / "models" / f"{names.prefix}{self._config.group}")
+        since = partial(interactions_since, brokers, names.interactions)
+        feed = ModelFeed(pipeline, *tails, cache, self._publisher, names, self.worker, since)
+        await feed.catch_up()
+        return feed
 
     async def _restore(self, folder: Path, committed: dict[int, int]) -> None:
         found = await asyncio.to_thread(snapshots.load, folder)
@@ -234,6 +251,7 @@ class Headrace(faust.App):  # type: ignore[misc]
             lambda: {"learned": self._log.learned, "own": self._log.skipped, "refused": self._log.refused},
         )  # fmt: skip
         self.metrics.read("headrace_pipeline_", "name", pipeline.metrics)
+        self.metrics.read("headrace_model_", "version", pipeline.versions.metrics)
         self.metrics.read("headrace_redis_", "name", lambda: {"reconnects": self.store.reconnects})
 
     def _lag(self) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""The model announcement: value of topic ``models`` (compacted, key = slot name)."""
+"""Models on their way: announcements (topic ``models``), what was decided of each version, and where each worker is."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -31,5 +31,42 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Sha256
     trained: TrainedOn
     metrics: dict[str, float]
+    created: int
+    v: int = 1
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided of a version (topic ``models.decisions``, compacted, key = version). The latest one of a version counts.
+
+    Of the versions that are ``promoted`` or ``pinned``, the latest decision says which is live; while it is a pin, no
+    other version is tried. ``by`` is a worker or ``operator``; a worker's comes with the ``moments`` it compared and
+    the mean difference of NDCG@20 with its interval.
+    """
+
+    announcement: Announcement
+    state: Literal["promoted", "pinned", "rolled_back"]
+    by: str
+    reason: str = ""
+    created: int
+    moments: int | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    v: int = 1
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a worker is (topic ``models.status``, compacted, key = worker; null when it has stopped).
+
+    ``step`` says what it does with the version ``candidate``: ``fetching``, ``preparing``, ``aligning``, ``replaying``, a
+    phase of its trial, or ``refused`` (then ``error`` says why).
+    """
+
+    worker: str
+    live: str | None
+    candidate: str | None = None
+    step: str = ""
+    error: str = ""
+    moments: int = 0
     created: int
     v: int = 1

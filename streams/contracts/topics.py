@@ -39,6 +39,14 @@ class Topics:
     def models(self) -> str:
         return f"{self.prefix}models"
 
+    @property
+    def model_decisions(self) -> str:
+        return f"{self.prefix}models.decisions"
+
+    @property
+    def model_status(self) -> str:
+        return f"{self.prefix}models.status"
+
     def configs(self) -> dict[str, dict[str, str]]:
         """Topic → broker settings it must have (others as the broker likes).
 
@@ -51,4 +59,6 @@ class Topics:
             self.recommendations: {},
             self.items: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},
+            self.model_decisions: {"cleanup.policy": "compact"},
+            self.model_status: {"cleanup.policy": "compact,delete", "retention.ms": "86400000"},
         }

@@ -1,0 +1,262 @@
+"""Deep models in the stream: an artefact's item vectors and session encoder as one more source of candidates.
+
+A user's vector is computed when it is needed, from the items of the session and the version's own vectors, so nothing of a
+user is tied to one version. Items that a version was not trained with get vectors here, from the sessions that lead to
+them; they are all that is learned online, and what a new version inherits (`alignment`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ann import cosines, scan, search
+from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
+from .items import ItemTable
+from .prepared import Prepared
+
+CACHE = 20_000
+"""Queries kept: the list after an event and the next event's fresh list ask the same."""
+NEWCOMERS = 4_096
+"""Items beside the artefact's that have a vector, at most; the one that got its first longest ago makes room."""
+STEADY = 50
+"""Sessions after which a newcomer's vector follows as an average of about so many."""
+PROBES = 16
+"""Inverted lists looked into."""
+
+
+class Newcomers:
+    """Vectors of items that a version does not know: the mean direction of the queries that led to them, at the length
+    that the version's vectors usually have."""
+
+    def __init__(self, dims: int, length: float, capacity: int = NEWCOMERS) -> None:
+        self.length = np.float32(length)
+        self.vectors: FloatArray = np.zeros((capacity, dims), np.float32)
+        self.count: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.item: IntArray = np.full(capacity, -1, np.int32)
+        self.slot_of: IntArray = np.full(64, -1, np.int32)
+        self.used = self.next = 0
+
+    def know(self, item: int) -> None:
+        """There is such a row in the item table."""
+        self.slot_of = grown(self.slot_of, item + 1, -1)
+
+    def learn(self, item: int, query: FloatArray) -> None:
+        """A session with this query went on to ``item`` (a row of the item table)."""
+        size = float(np.linalg.norm(query))
+        if size == 0.0:
+            return
+        slot = self.slot(item)
+        self.count[slot] = n = min(int(self.count[slot]) + 1, STEADY)
+        self.vectors[slot] += (query * (self.length / np.float32(size)) - self.vectors[slot]) / np.float32(n)
+
+    def slot(self, item: int) -> int:
+        """The item's slot, a new one if need be."""
+        self.know(item)
+        slot = int(self.slot_of[item])
+        if slot < 0:
+            slot = self.next
+            self.next = (slot + 1) % len(self.item)
+            if self.item[slot] >= 0:
+                self.slot_of[self.item[slot]] = -1
+            self.item[slot], self.slot_of[item] = item, slot
+            self.vectors[slot], self.count[slot] = 0.0, 0
+            self.used = max(self.used, slot + 1)
+        return slot
+
+    def remap(self, new_index: IntArray) -> None:
+        """The item table was compacted."""
+        self.slot_of = remapped(self.slot_of, new_index, -1)
+        held = self.item[: self.used]
+        known = held >= 0
+        held[known] = new_index[held[known]]
+
+
+class Version:
+    """One version as this worker sees it: which of its rows are which items, and its newcomers.
+
+    Nothing that a request reads changes except by `know`, `learn_one` and `remap`, between requests.
+    """
+
+    def __init__(self, prepared: Prepared, table: ItemTable) -> None:
+        artefact = prepared.artefact
+        self.name, self.artefact, self._prepared = artefact.manifest.version, artefact, prepared
+        self.vectors, self.encoder = artefact.vectors, prepared.encoder
+        self.bias: FloatArray = artefact.bias if artefact.bias is not None else np.zeros(0, np.float32)
+        self.item_of: IntArray = np.full(len(self.vectors), -1, np.int32)
+        self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
+        self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
+        self._queries: OrderedDict[bytes, FloatArray | None] = OrderedDict()
+        self._table, self.generation = table, table.generation
+        self._n: int = len(table)
+        self.newcomers.know(self._n)
+        rows = prepared.rows_of(table.hashes[: self._n])
+        self.row_of: IntArray = grown(rows, 64, -1)
+        known = np.flatnonzero(rows >= 0)
+        self.item_of[rows[known]] = known
+
+    @property
+    def dims(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
+
+    def catch_up(self) -> None:
+        """Take in what the item table has got since this version was made or last asked."""
+        for item in range(self._n, len(self._table)):
+            self.know(item, self._table.hash_of(item))
+
+    def know(self, item: int, id_hash: int) -> None:
+        """The item table has a new item."""
+        self._n = item + 1
+        self.newcomers.know(item)
+        self.row_of = grown(self.row_of, item + 1, -1)
+        self.row_of[item] = row = self._prepared.row_of(id_hash)
+        if row >= 0:
+            self.item_of[row] = item
+
+    def remap(self, new_index: IntArray) -> None:
+        """The item table was compacted."""
+        self.generation, self._n = self._table.generation, len(self._table)
+        self.row_of = remapped(self.row_of, new_index, -1)
+        known = self.item_of >= 0
+        self.item_of[known] = new_index[self.item_of[known]]
+        self.newcomers.remap(new_index)
+        self._queries.clear()
+
+    def query(self, items: IntArray) -> FloatArray | None:
+        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them."""
+        rows = self.row_of[items[::-1]].astype(np.int64)
+        rows = rows[rows >= 0][-self.encoder.length :]
+        if not len(rows):
+            return None
+        key = rows.tobytes()
+        if key not in self._queries:
+            if len(self._queries) >= CACHE:
+                self._queries.popitem(last=False)
+            self._queries[key] = self.encoder.encode(rows)
+        return self._queries[key]
+
+    def learn_one(self, o: Observation) -> None:
+        """Follow an item that the version was not trained with."""
+        if o.weight <= 0.0 or self.row_of[o.item] >= 0 or not o.in_session:
+            return
+        query = self.query(o.history[: o.in_session])
+        if query is not None:
+            self.newcomers.learn(o.item, query)
+
+    def best(self, q: Query, items: IntArray, scores: FloatArray) -> int:
+        """The best items for this user, into ``items`` and ``scores``; returns how many there are."""
+        query = self.query(asked(q))
+        if query is None:
+            return 0
+        lists = self._prepared.lists
+        if lists is None:
+            n = int(scan(self.vectors, self.bias, query, self._all, self.item_of, q.blocked, items, scores, 0))
+        else:
+            n = int(
+                search(
+                    self.vectors, self.bias, lists.centroids, lists.order, lists.starts, query, PROBES, self.item_of, q.blocked,
+                    items, scores,
+                )
+            )  # fmt: skip
+        new = self.newcomers
+        slots = np.arange(new.used, dtype=np.int32)
+        return int(scan(new.vectors, _NO_BIAS, query, slots, new.item, q.blocked, items, scores, n))
+
+    def nearness(self, q: Query, items: IntArray, out: FloatArray) -> None:
+        """Cosine of each of ``items`` (table rows) with the user's query into ``out``; 0 where there is none."""
+        out[:] = 0.0
+        query = self.query(asked(q))
+        if query is not None:
+            cosines(self.vectors, query, self.row_of, items, out)
+            cosines(self.newcomers.vectors, query, self.newcomers.slot_of, items, out)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held besides the artefact, which is memory-mapped."""
+        new = self.newcomers
+        return (
+            self.row_of.nbytes + self.item_of.nbytes + new.vectors.nbytes + new.slot_of.nbytes
+            + len(self._queries) * (4 * self.dims + 200)
+        )  # fmt: skip
+
+
+_NO_BIAS: FloatArray = np.zeros(0, np.float32)
+
+
+def asked(q: Query) -> IntArray:
+    """The items that say what the user is after: those of the session, or the latest one where it has only begun."""
+    return q.recent[: max(q.in_session, 1)]
+
+
+class Deep:
+    """The source. Each query names the version that answers it; ``live`` is the one that most do.
+
+    Versions are not in snapshots (they are artefacts), what was learned of the live one's newcomers is.
+    """
+
+    lists = ("deep",)
+
+    def __init__(self, table: ItemTable) -> None:
+        self._table = table
+        self.live: Version | None = None
+        self.following: tuple[Version, ...] = ()
+        """Versions that learn newcomers: the live one, one on trial, the one before."""
+        self._kept: Arrays = {}
+
+    def follow(self, *versions: Version | None) -> None:
+        """These versions follow the stream from now on, and no others; the first one is live (None: none is)."""
+        self.live = versions[0]
+        self.following = tuple({v.name: v for v in versions if v is not None}.values())
+
+    def take_up(self, version: Version) -> None:
+        """Give a version the newcomers that a snapshot held for it."""
+        kept, self._kept = self._kept, {}
+        if not kept or kept["version"].tobytes().decode() != version.name:
+            return
+        ids = json.loads(kept["ids"].tobytes())
+        for item_id, vector, count in zip(ids, kept["vectors"], kept["count"].tolist(), strict=True):
+            item = self._table.row(item_id)
+            if item >= 0 and version.row_of[item] < 0:
+                slot = version.newcomers.slot(item)
+                version.newcomers.vectors[slot], version.newcomers.count[slot] = vector, count
+
+    def know(self, item: int, id_hash: int) -> None:
+        """A new item in the item table."""
+        for version in self.following:
+            version.know(item, id_hash)
+
+    def learn_one(self, o: Observation) -> None:
+        for version in self.following:
+            version.learn_one(o)
+
+    def candidates(self, q: Query, items: IntArray, scores: FloatArray, counts: IntArray) -> None:
+        counts[0] = 0 if q.version is None else q.version.best(q, items[0], scores[0])
+
+    def snapshot(self) -> Arrays:
+        """What the live version has learned online."""
+        if self.live is None:
+            return self._kept
+        new = self.live.newcomers
+        held = np.flatnonzero(new.item[: new.used] >= 0)
+        held = held[np.argsort((held - new.next) % len(new.item), kind="stable")]  # oldest first
+        ids = json.dumps([self._table.ids[i] for i in new.item[held].tolist()])
+        return {
+            "version": np.frombuffer(self.live.name.encode(), np.uint8), "ids": np.frombuffer(ids.encode(), np.uint8),
+            "vectors": new.vectors[held], "count": new.count[held],
+        }  # fmt: skip
+
+    def restore(self, state: Arrays) -> None:
+        """Keep what a snapshot holds until its version comes (`take_up`)."""
+        self._kept = {name: array.copy() for name, array in state.items()}
+
+    def remap(self, new_index: IntArray) -> None:
+        for version in self.following:
+            version.remap(new_index)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(version.nbytes for version in self.following)

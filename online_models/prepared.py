@@ -1,0 +1,143 @@
+"""An artefact made ready for the stream: what takes long is done once, in a process of its own, and then memory-mapped.
+
+``python -m online_models.prepared FOLDER SHA256 OUT`` checks everything in the artefact, sorts its items into inverted lists
+and writes the arrays to OUT. The stream's process only maps them: nothing of this runs in it, stops it, or takes its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep, thread_time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import embeddings, encoder
+from ._histories import MeanEncoder
+from .ann import Lists, lists_for
+from .base import IntArray
+from .embeddings import Artefact
+from .encoder import Encoder
+from .errors import ArtefactError, HeadraceError
+from .items import hash_id
+
+_ARRAYS = ("hashes", "rows", "numbers", "centroids", "order", "starts")
+REST = 0.5
+"""Share of its time that preparing spends asleep: the stream beside it needs the memory's bandwidth too."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``hashes`` [items], sorted, are those of the item ids, ``rows`` [items] where each stands in the artefact; ``length`` is
+    the median length of a vector."""
+
+    artefact: Artefact
+    encoder: Encoder
+    hashes: NDArray[np.uint64]
+    rows: IntArray
+    lists: Lists | None
+    length: float
+
+    def rows_of(self, hashes: NDArray[np.uint64]) -> IntArray:
+        """The artefact's rows of items by the hashes of their ids, -1 for items that it does not have."""
+        at = np.minimum(np.searchsorted(self.hashes, hashes), max(len(self.hashes) - 1, 0))
+        if not len(self.hashes):
+            return np.full(len(hashes), -1, np.int32)
+        return np.where(self.hashes[at] == hashes, self.rows[at], -1).astype(np.int32)
+
+    def row_of(self, id_hash: int) -> int:
+        """The same for one item."""
+        at = int(np.searchsorted(self.hashes, np.uint64(id_hash)))
+        return int(self.rows[at]) if at < len(self.hashes) and int(self.hashes[at]) == id_hash else -1
+
+
+def prepare(folder: Path, sha256: str | None = None, gently: bool = False) -> Prepared:
+    """Verify an artefact and make it ready, in memory. Raises ArtefactError for one that must not be used."""
+    artefact = embeddings.verify(folder, sha256)
+    hashes = np.fromiter((hash_id(i) for i in artefact.ids), np.uint64, len(artefact.ids))
+    order = np.argsort(hashes, kind="stable")
+    kept = np.ones(len(order), bool)
+    same = hashes[order][1:] == hashes[order][:-1]
+    kept[1:] &= ~same  # two ids with one hash: neither can be told from the other
+    kept[:-1] &= ~same
+    norms = np.sqrt(np.einsum("ij,ij->i", artefact.vectors, artefact.vectors))
+    return Prepared(
+        artefact, _encoder(artefact), hashes[order][kept], order[kept].astype(np.int32),
+        lists_for(artefact.vectors, pause=_rest() if gently else None), float(np.median(norms)) if len(norms) else 1.0,
+    )  # fmt: skip
+
+
+def _encoder(artefact: Artefact) -> Encoder:
+    """The artefact's; where it has none, the mean of the latest item vectors."""
+    found = encoder.load(artefact)
+    return found if found is not None else MeanEncoder(artefact.vectors, {}, {"length": 10, "decay": 0.8})
+
+
+def save(prepared: Prepared, out: Path) -> None:
+    """Write what `load` maps; the folder appears whole or not at all."""
+    lists = prepared.lists or Lists(np.zeros((0, 0), np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64))
+    arrays: tuple[NDArray[Any], ...] = (
+        prepared.hashes, prepared.rows, np.array([prepared.length]), lists.centroids, lists.order, lists.starts,
+    )  # fmt: skip
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        for name, array in zip(_ARRAYS, arrays, strict=True):
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
+    """An artefact that has been prepared, memory-mapped. Raises ArtefactError where what lies in ``out`` does not fit."""
+    artefact = embeddings.read(folder, sha256, with_ids=False)
+    try:
+        hashes, rows, numbers, centroids, order, starts = (
+            np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+        )
+        lists = Lists(centroids, order, starts) if len(centroids) else None
+        if len(hashes) != len(rows) or (lists is not None and len(order) != len(artefact.vectors)):
+            raise ValueError("arrays of different lengths")
+        return Prepared(artefact, _encoder(artefact), hashes, rows, lists, float(numbers[0]))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"a prepared artefact in {out}", str(error), "remove the folder to prepare it again"
+        ) from error
+
+
+def _rest() -> object:
+    """Sleeps as long as was worked since the last call, or the share of it that `REST` asks for."""
+    last = thread_time()
+
+    def pause() -> None:
+        nonlocal last
+        sleep(max(thread_time() - last, 0.0) * REST / (1.0 - REST))
+        last = thread_time()
+
+    return pause
+
+
+def main() -> None:
+    """See the module."""
+    folder, sha256, out = sys.argv[1:4]
+    os.nice(10)
+    if hasattr(os, "sched_setaffinity"):  # one core is enough for us
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    try:
+        save(prepare(Path(folder), sha256 or None, gently=True), Path(out))
+    except (HeadraceError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

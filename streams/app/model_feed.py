@@ -1,0 +1,276 @@
+"""The topics ``models`` and ``models.decisions`` as every worker follows them: what is wanted is brought, tried, and made live.
+
+    announced → fetched → prepared → aligned → newcomers replayed → on trial → promoted, or rolled back
+
+One version at a time is on its way; a newer announcement takes its place. What this worker's trial decides is told to the
+others, and what they decide is done here, so that all serve the same version wherever each of them stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from online_models.deep import Version
+from online_models.errors import ArtefactError, HeadraceError
+from streams.contracts.interactions import Interaction
+from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.topics import Topics
+from streams.fleet import Fleet, Wanted
+from streams.hotswap import name_of
+from streams.model_fetch import Cache
+from streams.pipeline import Pipeline
+from streams.tailing import Breather, Tail
+from streams.trial import Phase, Trial
+
+from .publisher import Outgoing, Publisher
+
+log = logging.getLogger("headrace")
+
+FETCH = 100
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+
+class ModelFeed:
+    """Brings versions to a pipeline. ``since(ms)`` gives the interactions from a time on, for a version's newcomers.
+
+    Nothing changes what answers requests but `flip`, which the owner calls between two micro-batches.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        announcements: Tail,
+        decisions: Tail,
+        cache: Cache,
+        publisher: Publisher,
+        topics: Topics,
+        worker: str,
+        since: Callable[[int], AsyncIterator[Interaction]],
+    ) -> None:
+        self._knowledge, self._versions, self._table = pipeline.knowledge, pipeline.versions, pipeline.knowledge.items
+        self._announcements, self._decisions, self._cache = announcements, decisions, cache
+        self._publisher, self._topics, self._worker, self._since = publisher, topics, worker, since
+        self.fleet = Fleet()
+        self._known: dict[str, Announcement] = {}
+        self._refused: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._bringing = ""
+        self._ready: Version | None = None
+        self._status = WorkerStatus(worker=worker, live=None, created=0)
+        self._news: asyncio.Queue[Decision | None] = asyncio.Queue()
+        self._decode = msgspec.json.Decoder(Announcement).decode
+        self._decode_decision = msgspec.json.Decoder(Decision).decode
+        self._encode = msgspec.json.Encoder().encode
+        pipeline.versions.changed = self._decided
+
+    # -- the topics ---------------------------------------------------------------------------------------------------
+
+    async def catch_up(self) -> None:
+        """Read both topics to their ends, and bring the live version before anything is answered without it.
+
+        Where it cannot be had now, that is logged and tried again later: a list without the deep model is better than none.
+        """
+        for tail in (self._announcements, self._decisions):
+            ends = await tail.ends()
+            while tail.behind(ends):
+                self._take(await tail.fetch(0.1, FETCH))
+        live = self.fleet.wanted.live
+        if live is not None:
+            try:
+                self._ready = await self._load(live)
+            except HeadraceError as error:
+                log.error("starting without model %s: %s", live.version, error)
+            self.flip()
+
+    async def follow(self) -> None:
+        """Follow both topics and tell what is decided here, until cancelled."""
+        try:
+            await asyncio.gather(self._listen(self._announcements), self._listen(self._decisions), self._tell())
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+
+    async def _listen(self, tail: Tail) -> None:
+        while True:
+            self._take(await tail.fetch(1.0, FETCH))
+
+    def _take(self, fetched: dict[int, list[Any]]) -> None:
+        for record in (record for records in fetched.values() for record in records):
+            try:
+                if record.topic == self._topics.model_decisions:
+                    self._take_decision(record)
+                elif record.value is not None:
+                    self._take_announcement(record)
+            except (msgspec.DecodeError, ValueError) as error:
+                log.warning("%s-%d/%d left out: %s", record.topic, record.partition, record.offset, error)
+
+    def _take_decision(self, record: Any) -> None:
+        if record.value is None:
+            self.fleet.forget((record.key or b"").decode())
+            return
+        decision = self._decode_decision(record.value)
+        _of_version_one(decision.v)
+        self.fleet.decide(decision)
+
+    def _take_announcement(self, record: Any) -> None:
+        announcement = self._decode(record.value)
+        _of_version_one(announcement.v)
+        if self.fleet.announce(announcement):
+            self._refused.discard(announcement.version)  # announced again: worth another try
+        else:
+            log.info("model %s was announced after a newer one and is left alone", announcement.version)
+
+    async def _tell(self) -> None:
+        """Publish decisions, and after each change where this worker is."""
+        while True:
+            news = [await self._news.get()]
+            while not self._news.empty():
+                news.append(self._news.get_nowait())
+            records = [
+                Outgoing(self._topics.model_decisions, d.announcement.version.encode(), self._encode(d))
+                for d in news
+                if d is not None
+            ]
+            status = msgspec.structs.replace(self._status, live=name_of(self._versions.live), created=_now_ms())
+            records.append(Outgoing(self._topics.model_status, self._worker.encode(), self._encode(status)))
+            await self._publisher.publish(records)
+
+    def _say(self, candidate: str | None, step: str, error: str = "", moments: int = 0) -> None:
+        self._status = msgspec.structs.replace(
+            self._status, candidate=candidate, step=step, error=error, moments=moments
+        )
+        self._news.put_nowait(None)
+
+    def _decided(self, trial: Trial) -> None:
+        """This worker's trial has come to a new phase; the others do the same when they read of it."""
+        self._say(trial.candidate, trial.phase.value, moments=trial.difference.n)
+        if trial.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK):
+            return
+        low, high = trial.difference.interval
+        decision = Decision(
+            announcement=self._known[trial.candidate], state="promoted" if trial.phase is Phase.PROMOTED else "rolled_back",
+            by=self._worker, reason="compared at the same moments", created=_now_ms(), moments=trial.difference.n,
+            difference=round(trial.difference.mean, 6), low=round(low, 6), high=round(high, 6),
+        )  # fmt: skip
+        self.fleet.decide(decision)
+        self._news.put_nowait(decision)
+
+    # -- what is wanted, and what is there ----------------------------------------------------------------------------
+
+    def flip(self) -> None:
+        """Do what is wanted and can be done at once, and start what takes time. Between micro-batches only."""
+        wanted, versions = self.fleet.wanted, self._versions
+        live, candidate = _version(wanted.live), _version(wanted.candidate)
+        ready, self._ready = self._ready, None
+        if ready is not None and ready.generation == self._table.generation:
+            if ready.name == live != _name(versions.live):
+                versions.install(ready)
+                self._settled()
+            elif ready.name == candidate != _name(versions.candidate):
+                versions.begin(ready)
+                self._settled()
+        if live != _name(versions.live):
+            self._change_live(wanted, live)
+        if versions.candidate is not None and versions.candidate.name != candidate:
+            versions.roll_back()
+            self._settled()
+        if wanted.candidate is not None and candidate != _name(versions.candidate) and live == _name(versions.live):
+            self._start(wanted.candidate)
+
+    def _change_live(self, wanted: Wanted, live: str | None) -> None:
+        versions = self._versions
+        if live is not None and live == _name(versions.candidate):
+            versions.promote()
+        elif live is None or live == _name(versions.previous):
+            versions.install(versions.previous if live is not None else None)
+        elif wanted.live is not None:
+            self._start(wanted.live)
+            return
+        self._settled()
+
+    def _settled(self) -> None:
+        """What answers has changed: the others are told, and copies that nobody needs go."""
+        v = self._versions
+        self._say(_name(v.candidate), v.trial.phase.value if v.trial else "")
+        kept = {name for version in (v.live, v.candidate, v.previous) if (name := _name(version))}
+        kept |= {name for name in (self._bringing, _version(self.fleet.wanted.live)) if name}
+        asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
+
+    # -- bringing a version -------------------------------------------------------------------------------------------
+
+    def _start(self, announcement: Announcement) -> None:
+        if announcement.version in self._refused or announcement.version == self._bringing:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._bringing = announcement.version
+        self._task = asyncio.ensure_future(self._bring(announcement))
+
+    async def _bring(self, announcement: Announcement) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._ready = await self._load(announcement)
+                break
+            except ArtefactError as error:
+                log.error("model %s is refused: %s", announcement.version, error)
+                self._refused.add(announcement.version)
+                self._say(announcement.version, "refused", str(error))
+                break
+            except (HeadraceError, OSError) as error:
+                log.warning("model %s: %s", announcement.version, error)
+                self._say(announcement.version, "waiting", str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        self._bringing = ""
+
+    async def _load(self, announcement: Announcement) -> Version:
+        """The version, ready to answer."""
+        name = announcement.version
+        self._known[name] = announcement
+        self._say(name, "fetching")
+        folder = await self._cache.fetch(announcement)
+        self._say(name, "preparing")
+        ready = await self._cache.prepare(announcement, folder)
+        self._say(name, "replaying")
+        while True:
+            version = await asyncio.to_thread(Version, ready, self._table)
+            await self._replay(version)
+            if version.generation == self._table.generation:
+                return version
+            log.info("the item table was compacted while model %s was on its way: once more", name)
+
+    async def _replay(self, version: Version) -> None:
+        """Let the version learn the items that came after its training, from the interactions since then."""
+        breather = Breather()
+        async for x in self._since(version.artefact.manifest.trained.to_ms):
+            if version.generation != self._table.generation:
+                return
+            version.catch_up()
+            row = self._table.row(x.item_id)
+            if row >= 0 and version.row_of[row] < 0:
+                version.learn_one(self._knowledge.observation(x, row))
+            await breather.breathe()
+
+
+def _name(version: Version | None) -> str | None:
+    return None if version is None else version.name
+
+
+def _version(announcement: Announcement | None) -> str | None:
+    return None if announcement is None else announcement.version
+
+
+def _of_version_one(v: int) -> None:
+    if v != 1:
+        raise ValueError(f"expected a record of version 1, got {v}; run one release on all workers")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

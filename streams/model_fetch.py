@@ -1,0 +1,113 @@
+"""A version on its way to this worker: fetched, prepared in a process of its own, and mapped. Nothing of it blocks the stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from online_models import embeddings, prepared
+from online_models.embeddings import MANIFEST
+from online_models.errors import ArtefactError, ServiceError
+from online_models.prepared import Prepared
+
+from .contracts.models import Announcement
+
+_PREPARED = "prepared"
+KEEP_S = 600.0
+
+
+class Cache:
+    """Copies of their own for the workers of a machine, ``folder/<version>/artefact`` and ``…/prepared``: a restart needs
+    nobody, and what the publisher removes stays here."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def fetch(self, announcement: Announcement) -> Path:
+        """The artefact's folder, copied unless it is there already. Raises ServiceError where it cannot be had now, and
+        ArtefactError where what lies there is none."""
+        target = self._folder / announcement.version / "artefact"
+        if not target.exists():
+            try:
+                await asyncio.to_thread(_copy, announcement, target)
+            except (OSError, ImportError) as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                raise ServiceError(
+                    f"version {announcement.version} at {announcement.uri}", reason, "it is tried again later"
+                ) from error
+        return target
+
+    async def prepare(self, announcement: Announcement, folder: Path) -> Prepared:
+        """What the stream maps; made in another process unless it is there already. Raises ArtefactError."""
+        out = folder.parent / _PREPARED
+        if out.exists():
+            with contextlib.suppress(ArtefactError):
+                return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
+        arguments = ("-m", "online_models.prepared", str(folder), announcement.sha256, str(out))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            _, said = await process.communicate()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            last = (said.decode("utf-8", "replace").strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            raise ArtefactError(f"version {announcement.version} in order", last, "publish a sound one")
+        return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
+
+    def drop_all_but(self, versions: Collection[str]) -> None:
+        """Remove other versions, but those that came lately: another worker of this machine may be about to use them."""
+        for found in self._folder.iterdir() if self._folder.exists() else ():
+            with contextlib.suppress(OSError):
+                if found.name not in versions and time.time() - found.stat().st_mtime > KEEP_S:
+                    shutil.rmtree(found)
+
+
+def _copy(announcement: Announcement, target: Path) -> None:
+    """Copy the files that the manifest names, the manifest first: its hash says whether it is the announced one."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    place = urlsplit(announcement.uri)
+    local = Path(unquote(place.path)) if place.scheme in ("", "file") else None
+    names = [MANIFEST]
+    for name in names:
+        if local is not None:
+            _take(local / name, temporary / name)
+        else:
+            _download(f"{announcement.uri.rstrip('/')}/{name}", temporary / name)
+        if name == MANIFEST:
+            names += embeddings.read_manifest(temporary, announcement.sha256).files
+    try:
+        temporary.rename(target)
+    except OSError:
+        if not target.exists():  # else another worker of this machine was faster
+            raise
+        shutil.rmtree(temporary)
+
+
+def _take(source: Path, target: Path) -> None:
+    """A second name for the same file where the file system can, which costs nothing; else a copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _download(url: str, target: Path) -> None:
+    import fsspec
+
+    with fsspec.open(url, "rb") as source, target.open("wb") as out:
+        shutil.copyfileobj(source, out, 1 << 22)

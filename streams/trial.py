@@ -1,0 +1,102 @@
+"""A new model version on trial beside the live one: compared at the same moments, then served to a share of the users,
+then to everybody, or to nobody.
+
+At a share of the moments both versions' lists are made and judged by the same next event. Two paired differences of
+NDCG@20 decide: of the lists as they would be shown, all sources blended, and of the versions' own lists (the blend soon
+learns to do without a bad source, so the first alone would let a useless version through). Each has an interval that holds
+at every look (`online_models.confidence_sequence`); a version is harmful if one of them is below zero for all that is known.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import msgspec
+
+from online_models.confidence_sequence import ConfidenceSequence
+from online_models.items import hash_id
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+class TrialConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a version is tried. Counts are of compared moments."""
+
+    alpha: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.05
+    """Probability of ever calling a version harmful that is not."""
+    margin: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.005
+    """A version that is surely not worse than this (NDCG@20) may have everybody."""
+    compared: Share = 0.25
+    """Of the moments while a version is on trial; each costs a second list."""
+    users: Share = 0.1
+    """That see the version after the shadow, before everybody does."""
+    shadow: Count = 300
+    """Before any user sees it."""
+    most: Count = 10_000
+    """Then it is over: everybody gets the version unless it has been worse than the margin on average."""
+    watch: Count = 20_000
+    """After that the one before goes on being compared, and comes back if the new one turns out harmful."""
+
+
+class Phase(str, Enum):
+    """Of a trial: compared only; served to some; served to everybody and watched; over, kept; over, sent back."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    PROMOTED = "promoted"
+    KEPT = "kept"
+    ROLLED_BACK = "rolled_back"
+
+
+class Trial:
+    """Of the version named ``candidate``. Which users see it and which moments are compared depends on ids alone."""
+
+    def __init__(self, candidate: str, config: TrialConfig, phase: Phase = Phase.SHADOW) -> None:
+        self.candidate, self.config, self.phase = candidate, config, phase
+        self.difference, self.own = (ConfidenceSequence(-1.0, 1.0, config.alpha / 2.0) for _ in range(2))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be decided."""
+        return self.phase in (Phase.KEPT, Phase.ROLLED_BACK)
+
+    def _draw(self, purpose: str, key: int) -> float:
+        return hash_id(f"{purpose}/{self.candidate}/{key}") / 2**64
+
+    def serves(self, user: int) -> bool:
+        """Whether the user (a 64-bit hash) sees the candidate."""
+        if self.phase is Phase.CANARY:
+            return self._draw("canary", user) < self.config.users
+        return self.phase in (Phase.PROMOTED, Phase.KEPT)
+
+    def compares(self, event: int) -> bool:
+        """Whether the moment that this event (a 64-bit hash) begins is compared."""
+        return not self.over and self._draw("compare", event) < self.config.compared
+
+    def note(self, difference: float, own: float) -> bool:
+        """Take the candidate's NDCG@20 minus the other's at one moment, of the blended and of the own lists; True if the
+        phase has changed."""
+        self.difference.update(difference)
+        self.own.update(own)
+        found = self._phase()
+        changed = found is not self.phase
+        self.phase = found
+        return changed
+
+    def _phase(self) -> Phase:
+        c, n = self.config, self.difference.n
+        low = self.difference.interval[0]
+        if self.difference.interval[1] < 0.0 or self.own.interval[1] < 0.0:
+            return Phase.ROLLED_BACK
+        if self.phase is Phase.SHADOW and n >= c.shadow:
+            return Phase.CANARY
+        if self.phase is Phase.CANARY and n >= 2 * c.shadow and low > -c.margin:
+            return Phase.PROMOTED
+        if self.phase is Phase.CANARY and n >= c.most:
+            worst = min(self.difference.mean, self.own.mean)
+            return Phase.PROMOTED if worst > -c.margin else Phase.ROLLED_BACK
+        if self.phase is Phase.PROMOTED and n >= c.watch:
+            return Phase.KEPT
+        return self.phase

@@ -1,0 +1,208 @@
+"""Deep versions in the stream: rows and items, newcomers, restarts, compaction; and that nothing meets what it must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from online_models.alignment import inherit, rotation
+from online_models.base import OWN, Observation, Query
+from online_models.deep import Deep, Newcomers, Version
+from online_models.items import ItemTable
+from tests.versions import vectors_of, version
+
+GROUPS = [n % 4 for n in range(40)]
+IDS = [f"i{n}" for n in range(40)]
+
+
+def table_of(count: int = 40, start: int = 0) -> ItemTable:
+    table = ItemTable()
+    for n in range(start, start + count):
+        table.add(f"i{n}", 0)
+    return table
+
+
+def query(table: ItemTable, recent: list[int], v: Version | None, in_session: int | None = None) -> Query:
+    return Query(
+        0, np.zeros(0, OWN), np.array(recent, np.int32), np.zeros(len(recent), np.int64), table.blocked, np.zeros(4, np.float32),
+        len(table), in_session=len(recent) if in_session is None else in_session, version=v,
+    )  # fmt: skip
+
+
+def best(table: ItemTable, recent: list[int], v: Version, k: int = 9) -> list[str]:
+    items, scores = np.empty((1, k), np.int32), np.empty((1, k), np.float32)
+    counts = np.zeros(1, np.int32)
+    Deep(table).candidates(query(table, recent, v), items, scores, counts)
+    return [table.ids[row] for row in items[0, : counts[0]].tolist()]
+
+
+def seen(item: int, history: list[int]) -> Observation:
+    return Observation(item, 1.0, 0, 1, 1, np.array(history, np.int32), np.zeros(len(history), np.int64), len(history))
+
+
+def test_items_of_the_group_come_first_whatever_the_rows_are(tmp_path: Path) -> None:
+    order = np.random.default_rng(3).permutation(40).tolist()
+    v = version(tmp_path / "a", table := table_of(), [IDS[n] for n in order], vectors_of(GROUPS)[order])
+    for item in (0, 1, 2, 3):
+        found = best(table, [item], v)
+        assert {int(i[1:]) % 4 for i in found} == {item}
+
+
+def test_an_item_that_the_table_learns_later_is_found_and_one_it_does_not_have_is_not(tmp_path: Path) -> None:
+    table = table_of(20)
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    assert {int(i[1:]) for i in best(table, [0], v, 30)} <= set(range(20))
+    row = table.add("i36", 0)
+    v.catch_up()
+    assert "i36" in best(table, [0], v)
+    assert best(table, [row], v)[:1] != []
+
+
+def test_a_user_of_unknown_items_gets_nothing_and_no_version_gives_nothing(tmp_path: Path) -> None:
+    table = table_of()
+    stranger = table.add("stranger", 0)
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    assert best(table, [stranger], v) == []
+    counts = np.full(1, 7, np.int32)
+    Deep(table).candidates(query(table, [0], None), np.empty((1, 3), np.int32), np.empty((1, 3), np.float32), counts)
+    assert counts[0] == 0
+
+
+def test_a_session_that_has_just_begun_asks_by_the_latest_item_alone(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    items, scores, counts = np.empty((1, 9), np.int32), np.empty((1, 9), np.float32), np.zeros(1, np.int32)
+    Deep(table).candidates(query(table, [0, 1, 1, 1], v, in_session=0), items, scores, counts)
+    assert {row % 4 for row in items[0, : counts[0]].tolist()} == {0}
+
+
+def test_a_newcomer_gets_a_vector_from_the_sessions_that_lead_to_it(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    new = table.add("new", 0)
+    v.catch_up()
+    for n in range(5):
+        v.learn_one(seen(new, [4 * n + 2, 4 * n + 6]))
+    assert "new" in best(table, [2], v, 12)
+    assert "new" not in best(table, [1], v, 9)
+    near = np.zeros(2, np.float32)
+    v.nearness(query(table, [2], v), np.array([new, 1], np.int32), near)
+    assert near[0] > 0.8 > near[1]
+    assert np.linalg.norm(v.newcomers.vectors[v.newcomers.slot_of[new]]) <= v.newcomers.length * 1.001
+
+
+def test_trained_items_and_events_without_a_session_teach_nothing(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    new = table.add("new", 0)
+    v.catch_up()
+    v.learn_one(seen(3, [2]))
+    v.learn_one(seen(new, []))
+    assert v.newcomers.used == 0
+
+
+def test_newcomers_are_bounded_and_the_oldest_makes_room() -> None:
+    new = Newcomers(4, 1.0, capacity=3)
+    for item in range(5):
+        new.learn(item, np.eye(4, dtype=np.float32)[item % 4])
+    assert [int(new.slot_of[item]) >= 0 for item in range(5)] == [False, False, True, True, True]
+    assert new.used == 3
+
+
+def test_compaction_moves_everything_along(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    new = table.add("new", 0)
+    v.catch_up()
+    v.learn_one(seen(new, [2, 6]))
+    for row in range(10, len(table)):
+        table.touch(row, 0)
+    before = best(table, [14], v)
+    gone = {f"i{n}" for n in range(4, 10)}
+    v.remap(table.compact())
+    assert not gone & table.index.keys()
+    row = table.row("i14")
+    assert [i for i in best(table, [row], v) if i not in gone][:5] == [i for i in before if i not in gone][:5]
+    assert v.generation == table.generation
+    assert v.newcomers.slot_of[table.row("new")] >= 0
+    back = table.add("i6", 0)
+    v.catch_up()
+    assert v.row_of[back] == 6
+    assert "i6" in best(table, [row], v, 12)
+
+
+def test_a_snapshot_gives_the_live_versions_newcomers_back(tmp_path: Path) -> None:
+    table = table_of()
+    deep = Deep(table)
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    deep.follow(v)
+    new = table.add("new\nline", 0)
+    deep.know(new, table.hash_of(new))
+    deep.learn_one(seen(new, [2, 6]))
+    state = {name: array.copy() for name, array in deep.snapshot().items()}
+    again = Deep(table)
+    again.restore(state)
+    assert all((again.snapshot()[name] == array).all() for name, array in state.items()), "kept until the version comes"
+    other = version(tmp_path / "b", table, IDS, vectors_of(GROUPS))
+    again.take_up(other)
+    assert np.array_equal(
+        other.newcomers.vectors[other.newcomers.slot_of[new]], v.newcomers.vectors[v.newcomers.slot_of[new]]
+    )
+    strange = version(tmp_path / "c", table, IDS, vectors_of(GROUPS, seed=9))
+    again.restore(state)
+    again.take_up(strange)
+    assert strange.newcomers.used == 0, "of another version"
+
+
+def test_the_rotation_is_found() -> None:
+    rng = np.random.default_rng(1)
+    old = rng.normal(size=(200, 8)).astype(np.float32)
+    turn = np.linalg.qr(rng.normal(size=(8, 8)))[0].astype(np.float32)
+    new = old @ turn
+    new[150:] = rng.normal(size=(50, 8))
+    weights = np.ones(200)
+    weights[150:] = 1e-6
+    assert np.allclose(rotation(old, new, weights), turn, atol=1e-3)
+
+
+@pytest.mark.parametrize("dims", [16, 12])
+def test_what_was_learned_online_is_turned_into_the_new_space_or_dropped(tmp_path: Path, dims: int) -> None:
+    table = table_of()
+    old = vectors_of(GROUPS)
+    before = version(tmp_path / "a", table, IDS, old)
+    new, trained = table.add("new", 0), table.add("late", 0)
+    before.catch_up()
+    for n in range(4):
+        before.learn_one(seen(new, [4 * n + 2]))
+        before.learn_one(seen(trained, [4 * n + 1]))
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(16, 16)))[0].astype(np.float32)
+    fresh = (3.0 * old @ turn)[:, :dims]
+    after = version(tmp_path / "b", table, [*IDS, "late"], np.concatenate([fresh, fresh[:1]]))
+    found = inherit(before, after, table.count)
+    if dims != 16:
+        assert (found.taken, found.dropped) == (0, 1)
+        assert after.newcomers.used == 0
+        return
+    assert (found.taken, found.dropped) == (1, 0)
+    assert found.fit > 0.99
+    assert after.newcomers.slot_of[trained] < 0, "the new version was trained with it"
+    assert "new" in best(table, [2], after, 12)
+    assert "new" not in best(table, [1], after, 9)
+
+
+def test_queries_are_kept_within_bounds_and_asked_again_they_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("online_models.deep.CACHE", 5)
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    first = v.query(np.array([1, 2], np.int32))
+    for n in range(20):
+        v.query(np.array([n], np.int32))
+    again = v.query(np.array([1, 2], np.int32))
+    assert first is not None
+    assert again is not None
+    assert (first == again).all()
+    assert len(v._queries) <= 5

@@ -1,0 +1,321 @@
+"""From an announcement to lists that say the version, and whatever can go wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from online_models.embeddings import ITEMS, MANIFEST, manifest_sha256
+from streams.app import model_feed
+from streams.app.model_feed import ModelFeed
+from streams.app.publisher import Outgoing
+from streams.contracts.events import Source
+from streams.contracts.interactions import Interaction
+from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.contracts.topics import Topics
+from streams.model_fetch import Cache
+from streams.pipeline import Pipeline
+from tests.streams.test_hotswap import CONFIG, GROUPS, IDS, play, walk
+from tests.versions import artefact, vectors_of
+
+TOPICS = Topics()
+
+
+class Topic:
+    """A tail that gives what is put."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._queue, self._n = name, asyncio.Queue[Any](), 0
+
+    def put(self, value: msgspec.Struct | bytes | None, key: str = "") -> None:
+        raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
+        self._queue.put_nowait(
+            SimpleNamespace(topic=self.name, partition=0, offset=self._n, key=key.encode(), value=raw)
+        )
+        self._n += 1
+
+    async def ends(self) -> dict[int, int]:
+        return {0: self._n}
+
+    def behind(self, ends: dict[int, int]) -> list[int]:
+        return [] if self._queue.empty() else [0]
+
+    async def fetch(self, timeout_s: float, limit: int) -> dict[int, list[Any]]:
+        return {0: [await self._queue.get()]}
+
+
+class Bench:
+    """A worker's feed with topics of its own, and what it publishes read back as every worker does."""
+
+    def __init__(self, folder: Path, learned: Iterable[Interaction] = ()) -> None:
+        self.folder, self.learned = folder, list(learned)
+        self.pipeline = Pipeline(CONFIG)
+        self.models, self.decisions = Topic(TOPICS.models), Topic(TOPICS.model_decisions)
+        self.statuses: list[WorkerStatus] = []
+        self.decided: list[Decision] = []
+        self.offset = 0
+        self.feed = ModelFeed(
+            self.pipeline, self.models, self.decisions, Cache(folder / "cache"), self, TOPICS, "w1", self._since  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    async def _since(self, time_ms: int) -> AsyncIterator[Interaction]:
+        for interaction in self.learned:
+            yield interaction
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        for record in records:
+            if record.topic == TOPICS.model_decisions:
+                decision = msgspec.json.decode(record.value, type=Decision)
+                self.decided.append(decision)
+                self.decisions.put(decision, record.key.decode())
+            else:
+                self.statuses.append(msgspec.json.decode(record.value, type=WorkerStatus))
+
+    def announce(self, name: str, vectors: np.ndarray, created: int = 1, ids: list[str] = IDS) -> Announcement:
+        found = self.made(name, vectors, created, ids)
+        self.models.put(found)
+        return found
+
+    def made(self, name: str, vectors: np.ndarray, created: int = 1, ids: list[str] = IDS) -> Announcement:
+        folder = self.folder / "store" / name
+        manifest = artefact(folder, ids, vectors, created=created)
+        return Announcement(
+            version=manifest.version, uri=folder.as_uri(), sha256=manifest_sha256(folder), created=created, metrics={},
+            trained=TrainedOn(from_ms=0, to_ms=0, events=1),
+        )  # fmt: skip
+
+    def events(self, count: int, seed: int) -> list[str]:
+        named = play(self.pipeline, walk(count, seed=seed), self.offset)
+        self.offset += count
+        return named
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Flip between batches, as a worker does, until something is reached."""
+        async with asyncio.timeout(60):
+            while not reached():
+                self.feed.flip()
+                await asyncio.sleep(0.01)
+
+    def step(self) -> tuple[str | None, str]:
+        last = self.statuses[-1] if self.statuses else WorkerStatus(worker="", live=None, created=0)
+        return last.candidate, last.step
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    found = Bench(tmp_path)
+    found.events(200, seed=1)
+    task = asyncio.create_task(found.feed.follow())
+    yield found
+    assert not task.done() or task.exception() is None
+    task.cancel()
+
+
+def live(bench: Bench) -> str | None:
+    return bench.pipeline.versions.live.name if bench.pipeline.versions.live else None
+
+
+def candidate(bench: Bench) -> str | None:
+    return bench.pipeline.versions.candidate.name if bench.pipeline.versions.candidate else None
+
+
+async def test_announced_tried_promoted_told(bench: Bench) -> None:
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: candidate(bench) == a.version)
+    bench.events(3_000, seed=2)
+    assert live(bench) == a.version
+    await bench.until(lambda: bool(bench.decided))
+    [decision] = bench.decided
+    assert (decision.state, decision.by, decision.announcement) == ("promoted", "w1", a)
+    assert decision.moments is not None
+    assert decision.low is not None
+    assert decision.low > -CONFIG.trial.margin
+    assert [s.step for s in bench.statuses][:3] == ["fetching", "preparing", "replaying"] or bench.statuses
+    await bench.until(lambda: bench.statuses[-1].live == a.version)
+
+
+async def test_an_honest_but_bad_version_is_sent_back_and_stays_away(bench: Bench) -> None:
+    a = bench.announce("a", vectors_of(GROUPS))
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    bench.events(1_000, seed=2)
+    shuffled = np.random.default_rng(8).permutation(GROUPS).tolist()
+    b = bench.announce("b", vectors_of(shuffled, seed=3), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+    bench.events(2_000, seed=3)
+    assert (live(bench), candidate(bench)) == (a.version, None)
+    await bench.until(lambda: bool(bench.decided))
+    assert [(d.announcement.version, d.state) for d in bench.decided] == [(b.version, "rolled_back")]
+    bench.models.put(b)
+    for _ in range(20):
+        bench.feed.flip()
+        await asyncio.sleep(0.01)
+    assert candidate(bench) is None, "what was sent back is not tried again"
+
+
+def flip_a_bit(folder: Path) -> None:
+    raw = bytearray((folder / ITEMS).read_bytes())
+    raw[-5] ^= 1
+    (folder / ITEMS).write_bytes(raw)
+
+
+def cut(folder: Path) -> None:
+    (folder / ITEMS).write_bytes((folder / ITEMS).read_bytes()[:-40])
+
+
+def newer_schema(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"schema": 99}))
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {"a bit": flip_a_bit, "truncated": cut, "newer schema": newer_schema}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_what_is_damaged_is_refused_and_the_next_one_taken(bench: Bench, damage: str) -> None:
+    a = bench.made("a", vectors_of(GROUPS))
+    DAMAGE[damage](bench.folder / "store" / "a")
+    sha256 = manifest_sha256(bench.folder / "store" / "a")
+    bench.models.put(msgspec.structs.replace(a, sha256=sha256))
+    await bench.until(lambda: bench.step() == (a.version, "refused"))
+    assert bench.statuses[-1].error
+    bench.events(50, seed=2)
+    b = bench.announce("b", vectors_of(GROUPS, seed=4), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+
+
+async def test_an_artefact_that_is_not_the_announced_one_is_refused(bench: Bench) -> None:
+    a = bench.made("a", vectors_of(GROUPS))
+    bench.models.put(msgspec.structs.replace(a, sha256="ab" * 32))
+    await bench.until(lambda: bench.step() == (a.version, "refused"))
+
+
+async def test_a_row_of_nan_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = vectors_of(GROUPS)
+    vectors[7, 3] = np.nan
+    a = bench.announce("a", vectors)
+    await bench.until(lambda: bench.step() == (a.version, "refused"))
+    assert "NaN" in bench.statuses[-1].error
+
+
+async def test_what_is_not_there_yet_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_feed, "FIRST_PAUSE", 0.05)
+    a = bench.made("a", vectors_of(GROUPS))
+    store = bench.folder / "store" / "a"
+    store.rename(bench.folder / "elsewhere")
+    bench.models.put(a)
+    await bench.until(lambda: bench.step() == (a.version, "waiting"))
+    (bench.folder / "elsewhere").rename(store)
+    await bench.until(lambda: candidate(bench) == a.version)
+
+
+async def test_of_two_announcements_in_quick_succession_the_second_counts(bench: Bench) -> None:
+    bench.announce("a", vectors_of(GROUPS))
+    b = bench.announce("b", vectors_of(GROUPS, seed=4), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+    c = bench.announce("c", vectors_of(GROUPS, seed=5), created=3)
+    bench.announce("d", vectors_of(GROUPS, seed=6), created=2)
+    await bench.until(lambda: candidate(bench) == c.version)
+
+
+async def test_a_version_of_other_dims_takes_over(bench: Bench) -> None:
+    a, b = bench.made("a", vectors_of(GROUPS)), bench.made("b", vectors_of(GROUPS, dims=24), created=2)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    bench.events(100, seed=2)
+    bench.decisions.put(Decision(announcement=b, state="promoted", by="operator", created=2))
+    await bench.until(lambda: live(bench) == b.version)
+    assert set(bench.events(100, seed=3)) == {f"1+{b.version}"}
+
+
+async def test_what_others_decide_is_done_here_wherever_this_worker_stands(bench: Bench) -> None:
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: candidate(bench) == a.version)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    assert bench.decided == []
+    b = bench.announce("b", vectors_of(GROUPS, seed=4), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+    bench.decisions.put(Decision(announcement=b, state="rolled_back", by="w2", created=2))
+    await bench.until(lambda: candidate(bench) is None)
+    c = bench.made("c", vectors_of(GROUPS, seed=5), created=3)
+    bench.decisions.put(Decision(announcement=c, state="promoted", by="w2", created=3))  # before it was announced here
+    await bench.until(lambda: live(bench) == c.version)
+    bench.decisions.put(Decision(announcement=c, state="rolled_back", by="operator", created=4))
+    await bench.until(lambda: live(bench) == a.version)
+
+
+async def test_a_pin_is_obeyed_and_nothing_is_tried_beside_it(bench: Bench) -> None:
+    a = bench.made("a", vectors_of(GROUPS))
+    b = bench.announce("b", vectors_of(GROUPS, seed=4), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+    bench.decisions.put(Decision(announcement=a, state="pinned", by="operator", created=9))
+    await bench.until(lambda: live(bench) == a.version)
+    assert candidate(bench) is None
+
+
+async def test_a_restart_comes_up_with_the_version_last_promoted(bench: Bench, tmp_path: Path) -> None:
+    a = bench.made("a", vectors_of(GROUPS))
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    shutil.rmtree(bench.folder / "store")
+    again = Bench(tmp_path)
+    again.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await again.feed.catch_up()
+    assert live(again) == a.version, "from the worker's own copy"
+    assert set(again.events(20, seed=2)) == {f"1+{a.version}"}
+
+
+async def test_a_restart_does_not_wait_for_what_cannot_be_had(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    a = bench.made("a", vectors_of(GROUPS))
+    shutil.rmtree(tmp_path / "store")
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.feed.catch_up()
+    assert live(bench) is None
+    assert len(bench.events(20, seed=2)) == 20
+
+
+async def test_records_that_are_none_are_left_out(bench: Bench) -> None:
+    bench.models.put(b"{")
+    bench.models.put(b'{"v": 1}')
+    bench.decisions.put(b"\xff")
+    bench.decisions.put(None, "nobody")
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: candidate(bench) == a.version)
+
+
+async def test_newcomers_learn_from_what_happened_since_the_training(tmp_path: Path) -> None:
+    known = IDS[:60]
+    before = Pipeline(CONFIG)
+    outcomes = before.process([(event, Source(0, n)) for n, event in enumerate(walk(800))])
+    bench = Bench(tmp_path, [o.interaction for o in outcomes if o.interaction is not None])
+    bench.events(800, seed=1)
+    a = bench.made("a", vectors_of(GROUPS)[:60], ids=known)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.feed.catch_up()
+    version = bench.pipeline.versions.live
+    assert version is not None
+    learned = {bench.pipeline.knowledge.items.ids[i] for i in version.newcomers.item[: version.newcomers.used].tolist()}
+    assert learned <= set(IDS[60:])
+    assert len(learned) > 40
+
+
+async def test_copies_that_nobody_needs_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.model_fetch.KEEP_S", 0.0)
+    found = []
+    for n, name in enumerate("abc"):
+        a = bench.made(name, vectors_of(GROUPS, seed=n), created=n)
+        bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=n))
+        await bench.until(lambda v=a.version: live(bench) == v)  # type: ignore[misc]
+        found.append(a.version)
+    await bench.until(lambda: {p.name for p in (bench.folder / "cache").iterdir()} == set(found[1:]))

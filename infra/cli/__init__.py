@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "infra.cli.train",
     "gate": "infra.cli.gate",
     "publish-model": "infra.cli.publish_model",
+    "models": "infra.cli.models",
     "offline": "infra.cli.offline",
     "demo": "infra.cli.demo",
 }

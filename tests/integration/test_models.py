@@ -1,0 +1,91 @@
+"""``headrace models`` on a real broker: what it writes is what the workers and the next call read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from infra import topics
+from infra.cli import cli
+from infra.cli.publish_model import announcer
+from infra.settings import Settings
+from online_models.errors import InputError, ServiceError
+from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.fleet import Fleet
+from tests.integration.stream_support import read
+
+
+def announcement(version: str, created: int) -> Announcement:
+    return Announcement(
+        version=version, uri=f"file:///m/{version}", sha256="0" * 64, created=created, metrics={},
+        trained=TrainedOn(from_ms=0, to_ms=1, events=1),
+    )  # fmt: skip
+
+
+def models(settings: Settings, *arguments: str) -> str:
+    shared = ["--broker", settings.broker, "--topic-prefix", settings.topic_prefix]
+    result = CliRunner().invoke(cli, ["models", *arguments, *shared], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def states(settings: Settings) -> dict[str, str]:
+    return {v["version"]: v["state"] for v in json.loads(models(settings, "list", "--json"))["versions"]}
+
+
+def tell(settings: Settings, topic: str, key: str, value: msgspec.Struct | None) -> None:
+    with topics.producer(settings) as client:
+        client.send(topic, value=None if value is None else msgspec.json.encode(value), key=key.encode())
+        client.flush()
+
+
+def wanted(settings: Settings) -> tuple[str | None, bool]:
+    """What a worker that reads the decisions now would have live, and whether it is pinned."""
+    fleet = Fleet()
+    for record in read(settings, settings.topics.model_decisions):
+        decision = msgspec.json.decode(record.value, type=Decision)
+        assert record.key.decode() == decision.announcement.version
+        assert decision.by == "operator"
+        fleet.decide(decision)
+    found: Any = fleet.wanted
+    return (found.live.version if found.live else None), found.pinned
+
+
+def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
+    topics.create(settings, 2)
+    announce = announcer(settings, "deep")
+    assert states(settings) == {}
+    with pytest.raises(InputError, match="none yet"):
+        models(settings, "promote", "a")
+    announce(announcement("a", 1))
+    tell(settings, settings.topics.model_status, "w1", WorkerStatus(worker="w1", live=None, created=1))
+    tell(settings, settings.topics.model_status, "w2", WorkerStatus(worker="w2", live=None, created=1))
+    tell(settings, settings.topics.model_status, "w2", None)
+    assert states(settings) == {"a": "on trial"}
+    models(settings, "promote", "a", "--reason", "the first one")
+    announce(announcement("b", 2))
+    assert states(settings) == {"b": "on trial", "a": "live"}
+    assert wanted(settings) == ("a", False)
+    models(settings, "pin", "a")
+    assert states(settings) == {"b": "held", "a": "pinned"}
+    assert wanted(settings) == ("a", True)
+    models(settings, "promote", "b")
+    assert states(settings) == {"b": "live", "a": "superseded"}
+    assert models(settings, "rollback") == "b: rolled back; live from now on: a\n"
+    assert wanted(settings) == ("a", True)
+    models(settings, "rollback", "a")
+    assert states(settings) == {"b": "rolled back", "a": "rolled back"}
+    assert wanted(settings) == (None, False)
+    with pytest.raises(InputError, match="a version that is live"):
+        models(settings, "rollback")
+    assert "decision         rolled back by operator" in models(settings, "show", "b")
+    assert [w["worker"] for w in json.loads(models(settings, "list", "--json"))["workers"]] == ["w1"]
+
+
+def test_without_topics_the_remedy_is_named(settings: Settings) -> None:
+    with pytest.raises(ServiceError, match="headrace topics create"):
+        models(settings, "list")

@@ -21,6 +21,7 @@ from infra.worker import build
 from streams.contracts.events import Source
 from streams.pipeline import Pipeline
 from tests.docs.markdown import sections
+from tests.versions import vectors_of, version
 from tests.worlds import shop_log
 
 ROOT = Path(__file__).parents[2]
@@ -48,9 +49,13 @@ async def metrics_of_a_worker(folder: Path) -> dict[str, set[str]]:
     app: Any = build(load({"data_dir": str(folder)}, environ={}))
     pipeline = Pipeline()
     pipeline.process([(event, Source(0, offset)) for offset, event in enumerate(shop_log(40))])
+    for name in ("live", "candidate"):
+        items = pipeline.knowledge.items
+        made = version(folder / name, items, items.ids, vectors_of([0] * len(items)), created=len(name))
+        (pipeline.versions.install if name == "live" else pipeline.versions.begin)(made)
     app._rim = SimpleNamespace(done={0: 1})
     app.consumer = SimpleNamespace(highwater=lambda _: 2)
-    app._log = SimpleNamespace(learned=1, skipped=1, refused=0)
+    app._log = SimpleNamespace(learned=1, skipped=1, refused=0, counts={"learned": 1, "own": 1, "refused": 0})
     app._watch(pipeline)
     app.metrics.dead_letters.labels("empty")
     app.metrics.requests.labels("200")
@@ -102,6 +107,8 @@ def test_the_dashboard_shows_what_matters() -> None:
         "headrace_pipeline_mrr_at_20",
         "headrace_pipeline_model_bytes",
         "headrace_pipeline_blend_updates",
+        "headrace_model_live",
+        "headrace_model_trial_difference",
     }
 
 

@@ -19,7 +19,7 @@ async def app(tmp_path: Path) -> Any:
         brokers=["127.0.0.1:1"], redis="redis://127.0.0.1:1/0", web=("127.0.0.1", 0), data_dir=tmp_path, topic_prefix="p-"
     )  # fmt: skip
     app = Headrace(options, lambda topic: pytest.fail("no pipeline is needed here"))
-    app._log = SimpleNamespace(learned=0, skipped=0, refused=0)
+    app._log = SimpleNamespace(learned=0, skipped=0, refused=0, counts={})
     yield app
     await app.store.close()
 

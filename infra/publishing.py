@@ -20,6 +20,7 @@ from infra import topics
 from infra.settings import Settings
 from online_models.errors import InputError, ServiceError
 from streams.contracts.catalogue import Item
+from streams.contracts.reading import UNREADABLE
 
 MAX_PENDING = 20_000
 """Records that may wait for their acknowledgement."""
@@ -60,9 +61,9 @@ def record(raw: bytes, number: int) -> Record:
     """
     try:
         head = _decode_head(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = raw if head.event_id else _with_event_id(raw, str(number))
+    except UNREADABLE:
         return Record(user_key(raw), raw, None)
-    value = raw if head.event_id else _with_event_id(raw, str(number))
     return Record(head.user_id.encode("utf-8", "surrogatepass") or None, value, head.timestamp)
 
 
@@ -70,7 +71,7 @@ def user_key(raw: bytes) -> bytes | None:
     """The key that an event with these bytes must have; None where there is no user to be read."""
     try:
         return _decode_keyed(raw).user_id.encode("utf-8", "surrogatepass") or None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -222,7 +223,7 @@ def publish_catalogue(settings: Settings, lines: Iterable[bytes], name: str) -> 
         for count, raw in enumerate(lines, 1):
             try:
                 item = _decode_item(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise InputError("one item a line", f"{error} in record {count} of {name}", "correct it") from error
             out.send(item.item_id.encode(), raw)
     return count

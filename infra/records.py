@@ -13,9 +13,9 @@ from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter
 from streams.contracts.events import Event
 from streams.contracts.interactions import Interaction
+from streams.contracts.reading import UNREADABLE
 from streams.contracts.recommendations import Recommendation
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _syntax = msgspec.json.Decoder(msgspec.Raw).decode
 _interaction = msgspec.msgpack.Decoder(Interaction).decode
 _encode = msgspec.json.Encoder().encode
@@ -36,7 +36,7 @@ def json_line(kind: str, record: Any) -> bytes:
         _syntax(value)
         value.decode()
         return msgspec.json.format(value, indent=-1) if b"\n" in value or b"\r" in value else value
-    except _UNREADABLE:
+    except UNREADABLE:
         return _encode(_place(record) | {"not_json": base64.b64encode(value).decode()})
 
 
@@ -46,7 +46,7 @@ def text_line(kind: str, record: Any) -> str:
         return f"{_text(record.key or b'')} removed"
     try:
         return _LINES[kind](record.value)
-    except _UNREADABLE:
+    except UNREADABLE:
         return f"{record.partition}/{record.offset} unreadable: {_text(record.value)}"
 
 
@@ -137,6 +137,8 @@ _LINES: dict[str, Callable[[bytes], str]] = {
     "interactions": _learned,
     "items": _item,
     "models": _anything,
+    "models.decisions": _anything,
+    "models.status": _anything,
 }
 
 KINDS = tuple(_LINES)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from online_models.errors import InputError
 from streams.contracts.catalogue import Item
+from streams.contracts.reading import UNREADABLE
 
 from .log import Ints
 
@@ -73,7 +74,7 @@ def _items(path: Path) -> Iterator[Item]:
             for line in file:
                 try:
                     yield msgspec.json.decode(line, type=Item)
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     continue
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"a catalogue at {path}", str(error), "name a file of JSON Lines") from error

@@ -124,7 +124,7 @@ def prune(to: str, keep: int, stay: Collection[str]) -> list[str]:
         try:
             manifest = json.loads(fs.cat_file(f"{path}/{MANIFEST}"))
             found.append((int(manifest["created"]), str(manifest["version"]), str(path)))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # somebody else's, or one that is being written
     found.sort()
     removed = []

@@ -55,7 +55,7 @@ def mapped(path: Path) -> dict[str, Floats]:
                 if end - start != 4 * count:
                     raise ValueError(f"{name}: {end - start} bytes for {count} floats")
                 found[name] = _map(path, 8 + length + start, shape)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArtefactError(f"float32 arrays inside {path}", str(error), _REMEDY) from error
     return found
 

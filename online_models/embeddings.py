@@ -143,7 +143,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
     try:
         values = json.loads(raw)
         schema = values["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"a manifest in {where}", f"none that can be read ({error!r})", _AGAIN) from error
     if schema != SCHEMA:
         raise ArtefactError(f"an artefact of schema {SCHEMA}", f"schema {schema!r} in {where}", "upgrade Headrace")
@@ -192,7 +192,7 @@ def read(folder: Path, sha256: str | None = None, with_ids: bool = True) -> Arte
 def _ids(path: Path, items: int) -> list[str]:
     try:
         ids = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtefactError(f"a list of ids in {path}", str(error), _AGAIN) from error
     if not isinstance(ids, list) or len(ids) != items or any(not isinstance(i, str) for i in ids):
         raise ArtefactError(f"{items} ids in {path}", "something else", _AGAIN)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streams.contracts.catalogue import MAX_ITEM_BYTES, Item
+from streams.contracts.reading import UNREADABLE
 from streams.tailing import Breather, Tail
 
 log = logging.getLogger("headrace")
@@ -19,7 +20,8 @@ FETCH = 500
 class CatalogueFeed:
     """Calls ``update(item_id, item)`` for each record, ``update(item_id, None)`` for a removal.
 
-    A record that is no item of that id is logged, told by calling ``refused``, and left out: what was known stays.
+    A record that is no item of that id is told by calling ``refused``, and left out: what was known stays. The first one is
+    logged, the second, the fourth and so on.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class CatalogueFeed:
     ) -> None:
         self._tail, self._update, self._refused = tail, update, refused
         self._decode = msgspec.json.Decoder(Item).decode
+        self._left_out = 0
 
     async def catch_up(self) -> None:
         """Read to the end of the topic."""
@@ -54,8 +57,13 @@ class CatalogueFeed:
             item = self._decode(record.value) if record.value else None
             if not item_id or (item is not None and item.item_id != item_id):
                 raise ValueError(f"expected the item id as key, got {item_id[:64]!r}")
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             self._refused()
-            log.warning("items-%d/%d is no item, left out: %s", record.partition, record.offset, error)
+            self._left_out += 1
+            if self._left_out & (self._left_out - 1) == 0:
+                log.warning(
+                    "%d records are no items and left out, the latest at items-%d/%d: %s",
+                    self._left_out, record.partition, record.offset, error,
+                )  # fmt: skip
             return
         self._update(item_id, item)

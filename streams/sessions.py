@@ -18,6 +18,7 @@ from online_models.items import ItemTable
 
 from .config import PipelineConfig
 from .contracts.events import Source
+from .contracts.reading import UNREADABLE
 from .user_state import NOWHERE, Entry, UserState, decode_image
 
 log = logging.getLogger("headrace")
@@ -130,7 +131,7 @@ class Sessions:
             if value.v != VERSION:
                 raise ValueError(f"expected a value of version {VERSION}, got {value.v}")
             state = self._begin(user_id, value.image)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             self._note_refused(error)
             return UserState(user_id, self._dims)
         state.base, state.served, state.partition = value.image, value.served, value.partition

@@ -11,6 +11,7 @@ import msgspec
 
 from .contracts.dead_letters import Reason
 from .contracts.events import MAX_CONTEXT_BYTES, MAX_ID, MAX_RECORD_BYTES, Event
+from .contracts.reading import UNREADABLE
 
 EARLIEST_MS = 100_000_000_000
 """1973-03-03. A timestamp below it is not in milliseconds."""
@@ -52,7 +53,7 @@ def validate(raw: bytes | None, now_ms: int | None, event_id: str = "") -> Event
         )
     try:
         event = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return _explain(raw, str(error))
     return _check(event, now_ms, event_id)
 

@@ -98,7 +98,7 @@ def config_of(model: str, values: tuple[str, ...], trainer: dict[str, Any]) -> A
             raise click.UsageError(f"expected NAME=VALUE, got {text!r}")
         try:
             parsed = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             parsed = value
         to = trainer if name in TrainConfig.__struct_fields__ else of_model
         (own if name in ("holdout", "validation", "min_count", "exemplars") else to)[name] = parsed

@@ -157,7 +157,7 @@ def _object(cell: Any) -> dict[str, Any]:
         return {}
     try:
         found = msgspec.json.decode(cell) if isinstance(cell, str) else cell
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise BadRow("wrong_type", f"context {cell!r}")

@@ -152,7 +152,7 @@ def _copy(
             if event.context is not None and len(encode(event.context)) > MAX_CONTEXT_BYTES:
                 raise BadRow("context_too_large")
             data = encode(event)
-        except (BadRow, ValueError, OverflowError) as error:
+        except (BadRow, ValueError, OverflowError, RecursionError) as error:
             tally.drop(_reason(error), f"{source.label}:{line}")
             continue
         add(timestamp, data[:-1] + end)
@@ -180,4 +180,4 @@ def _reason(error: Exception) -> BadRow:
         if "length >=" in text:
             return BadRow(f"empty_{field}")
         return BadRow(f"{field}_too_long") if "length <=" in text else BadRow("wrong_type", text)
-    return BadRow("bad_number", error)
+    return BadRow("nested_too_deep" if isinstance(error, RecursionError) else "bad_number", error)

@@ -47,6 +47,9 @@ class JsonLines:
             except msgspec.DecodeError as error:
                 yield number, BadRow("not_json", error) if line.strip() else BadRow(BLANK)
                 continue
+            except RecursionError as error:
+                yield number, BadRow("nested_too_deep", error)
+                continue
             if not isinstance(record, dict):
                 yield number, BadRow("not_an_object", type(record).__name__)
                 continue
@@ -56,7 +59,7 @@ class JsonLines:
     def _fits(self, line: str) -> bool:
         try:
             record = msgspec.json.decode(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return isinstance(record, dict) and all(lookup(record, key) is not None for key in self.keys)
 
@@ -67,7 +70,7 @@ def keys_of(source: Source) -> list[str]:
     for line in source.head:
         try:
             record = msgspec.json.decode(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         for key, value in record.items() if isinstance(record, dict) else ():
             found |= dict.fromkeys([f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key])

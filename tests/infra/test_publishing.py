@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import string
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import DefaultPartitioner
 
+from infra import publishing
 from infra.cli.parameters import Duration, Instant, Speed
 from infra.cli.publish import command
 from infra.publishing import Pace, Record, _Partitioner, record, user_key
+from infra.settings import load
+from online_models.errors import InputError
 from streams.contracts.events import Event
 
 
@@ -165,3 +171,27 @@ def test_parameters(kind: Any, text: str, value: float | None) -> None:
 def test_nothing_to_publish_is_wrong_usage() -> None:
     assert CliRunner().invoke(command, []).exit_code == 2
     assert CliRunner().invoke(command, ["log", "--speed", "x"]).exit_code == 2
+
+
+DEEP = b"[" * 2_000 + b"]" * 2_000
+
+
+def test_no_nesting_is_too_deep_to_be_published() -> None:
+    """Just below what can be read, giving the event an id may be too deep."""
+    nested = (b"[" * depth + b"]" * depth for depth in range(900, 1_010))
+    found = [record(b'{"user_id":"u","timestamp":1,"event_id":"","context":%s}' % each, 1).timestamp for each in nested]
+    assert (found[0], found[-1]) == (1, None)
+
+
+def test_a_deeply_nested_item_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+
+    @contextlib.contextmanager
+    def nowhere(*_: object) -> Iterator[Any]:
+        yield SimpleNamespace(send=lambda key, value: sent.append(key))
+
+    monkeypatch.setattr(publishing, "publisher", nowhere)
+    lines = [b'{"item_id":"a"}', b'{"item_id":"b","attributes":{"x":%s}}' % DEEP]
+    with pytest.raises(InputError, match=r"expected one item a line, got .* in record 2 of items\.jsonl"):
+        publishing.publish_catalogue(load(environ={}), lines, "items.jsonl")
+    assert sent == [b"a"]

@@ -169,6 +169,11 @@ def offsets_beyond_the_file(folder: Path) -> None:
     rehashed(folder)
 
 
+def deep_header(folder: Path) -> None:
+    (folder / ITEMS).write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
+    rehashed(folder)
+
+
 def encoder_nan(folder: Path) -> None:
     save_file({"w": np.full((3, D), np.nan, np.float32)}, folder / ENCODER)
     rehashed(folder)
@@ -181,6 +186,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file missing": (lambda f: (f / ITEMS).unlink(), "a file at"),
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "no manifest.json"),
     "manifest is no JSON": (lambda f: (f / MANIFEST).write_text("{"), "none that can be read"),
+    "manifest is deeply nested": (lambda f: (f / MANIFEST).write_text("[" * 200_000), "none that can be read"),
+    "ids are deeply nested": (lambda f: ((f / IDS).write_text("[" * 200_000), rehashed(f)), "a list of ids"),
+    "a header deeply nested": (deep_header, "float32 arrays inside"),
     "manifest is a list": (lambda f: (f / MANIFEST).write_text("[]"), "none that can be read"),
     "newer schema": (lambda f: edited(f, schema=2), "schema 1, got schema 2"),
     "dims of the manifest": (lambda f: edited(f, dims=D + 1), "of shape"),

@@ -70,6 +70,24 @@ def test_a_record_beyond_the_bounds_is_left_out_and_counted(key: bytes | None, v
     assert (feed.seen, feed.refused) == ([], 1)
 
 
+@pytest.mark.parametrize("depth", [2_000, 200_000])
+@pytest.mark.parametrize("field", ["attributes", "unknown"])
+def test_a_deeply_nested_record_is_left_out_and_counted(field: str, depth: int) -> None:
+    feed = Feed()
+    feed.take(b"a", b'{"item_id": "a", "%s": {"x": %s}}' % (field.encode(), b"[" * depth + b"]" * depth))
+    feed.take(b"a", msgspec.json.encode(GOOD))
+    assert ([key for key, _ in feed.seen], feed.refused) == (["a"], 1)
+
+
+def test_refused_records_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    feed = Feed()
+    for _ in range(1_000):
+        feed.take(b"a", b"nonsense")
+    assert feed.refused == 1_000
+    assert len(caplog.records) == 10  # at 1, 2, 4 ... 512
+    assert "512 records are no items and left out, the latest at items-0/7: " in caplog.text
+
+
 @pytest.mark.parametrize("source", ["near", "far", "following"])
 def test_a_title_is_cut_in_a_reason(source: str) -> None:
     assert in_words(source, "Milk").endswith(" Milk")

@@ -61,7 +61,13 @@ def test_an_image_made_ahead_is_the_state_as_it_was_then() -> None:
     assert np.array_equal(back.own[: back.n], wanted.own[: wanted.n])
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff\xff", b"somebody else's", msgspec.msgpack.encode([99, b"", 0, [], []])])
+DEEP = b"\x96" + msgspec.msgpack.encode([sessions.VERSION, b"", 0, [], []])[1:] + b"\x91" * 5_000 + b"\xc0"
+"""A value with one field more, of lists in lists."""
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff\xff", b"somebody else's", msgspec.msgpack.encode([99, b"", 0, [], []]), DEEP]
+)
 def test_a_value_that_is_not_ours_is_a_new_user(raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
     pipeline = Pipeline(stored=True)
     with caplog.at_level(logging.WARNING):

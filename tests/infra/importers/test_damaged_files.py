@@ -171,3 +171,37 @@ def test_folders_and_archives(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_text("no")
     with pytest.raises(InputError, match="a zip archive"):
         import_log(formats()["retailrocket"], [tmp_path / "bad.zip"], tmp_path / "log")
+
+
+DEEP = "[" * 2_000 + "]" * 2_000
+ROW = '{"user_id":"u%d","item_id":"i","timestamp":1511544070,"event_type":"view"%s}\n'
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_deeply_nested_line_is_one_bad_row(imported, place: int) -> None:
+    lines = [ROW % (n, "") for n in range(40)]
+    lines.insert(place, ROW % (99, f',"x":{DEEP}'))
+    lines.insert(30, ROW % (99, f',"context":{{"x":{DEEP}}}'))
+    events, tally = imported("jsonl", "".join(lines), suffix=".jsonl")
+    assert users(events) == [f"u{n}" for n in range(40)]
+    assert {reason: drop.count for reason, drop in tally.drops.items()} == {"nested_too_deep": 2}
+
+
+def test_no_nesting_ends_an_import(tmp_path: Path) -> None:
+    """Just below what can be read, what follows may be too deep: the words of a refusal, the check of the size."""
+    nested = ["[" * depth + "]" * depth for depth in range(900, 1_010)]
+    lines = [ROW % (1, f',"context":{{"x":{each}}}') + ROW % (2, f',"context":{each}') for each in nested]
+    lines += [ROW.replace('"i"', each) % (3, "") for each in nested]
+    (tmp_path / "deep.jsonl").write_text("".join(lines) + ROW % (0, ""))
+    tally = import_log(formats()["jsonl"], [tmp_path / "deep.jsonl"], tmp_path / "log.jsonl", Options())
+    assert tally.read == 3 * len(nested) + 1
+    assert tally.drops.keys() == {"nested_too_deep", "wrong_type"}
+    assert (tmp_path / "log.jsonl").read_text().count('"u0"') == 1
+
+
+def test_a_deeply_nested_context_in_a_cell_is_one_bad_row(imported) -> None:
+    head = "user_id;item_id;timestamp;event_type;context\n"
+    content = head + f'u0;i;1511544070;view;{{"x":{DEEP}}}\nu1;i;1511544070;view;\n'
+    events, tally = imported("csv", content)
+    assert users(events) == ["u1"]
+    assert list(tally.drops) == ["wrong_type"]

@@ -23,6 +23,7 @@ from infra.publishing import publisher, user_key
 from infra.settings import Settings
 from online_models.errors import ServiceError
 from streams.contracts.dead_letters import DeadLetter, Reason
+from streams.contracts.reading import UNREADABLE
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ CHUNK = 1_000
 """Letters that are sorted, sent and noted together."""
 
 _SLACK_MS = 3_600_000
-"""How much older than the first chunk's oldest a letter in a later chunk may be (workers' clocks, partitions)."""
+"""How much older than any other a letter may be that comes meanwhile, and that another redrive has sent (workers' clocks)."""
 
 _decode = msgspec.json.Decoder(DeadLetter).decode
 
@@ -61,7 +62,7 @@ def letter(value: bytes | None) -> DeadLetter | None:
     """The dead letter in a record's value; None where there is none that can be read."""
     try:
         return _decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -87,7 +88,8 @@ def redrive(
         done = stack.enter_context(_done(settings))
         out = None if dry_run else stack.enter_context(publisher(settings, settings.topics.events))
         for chunk in chunks(found for record in records(settings) if (found := letter(record.value))):
-            oldest = min(found.time for found in chunk) if oldest is None else oldest
+            of_chunk = min(found.time for found in chunk)
+            oldest = of_chunk if oldest is None else min(oldest, of_chunk)
             wanted = {_mark(found): found for found in chunk if chosen(found, reasons, since)}
             before = done.known(wanted)
             result.done_before += len(before)

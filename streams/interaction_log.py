@@ -24,6 +24,7 @@ import msgspec
 
 from online_models.errors import SnapshotError
 from streams.contracts.interactions import VERSION, Interaction
+from streams.contracts.reading import UNREADABLE
 from streams.tailing import Breather, records_since
 
 log = logging.getLogger("headrace")
@@ -209,7 +210,7 @@ class InteractionLog:
             found = self._decode(record.value)
             if found.v != VERSION:
                 raise ValueError(f"expected version {VERSION}, got {found.v}; run one release on all workers")
-        except (msgspec.DecodeError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             self.refused += 1
             if self.refused & (self.refused - 1) == 0:  # the first, the second, the fourth ...
                 log.warning(
@@ -247,7 +248,7 @@ async def interactions_since(brokers: Sequence[str], topic: str, time_ms: int) -
     """What was learned of events after a time, up to now; of each partition the latest `REPLAYED` records at most."""
     decode = msgspec.msgpack.Decoder(Interaction).decode
     async for record in records_since(brokers, topic, time_ms, REPLAYED):
-        with contextlib.suppress(msgspec.DecodeError):  # `InteractionLog` has told of it
+        with contextlib.suppress(*UNREADABLE):  # `InteractionLog` has told of it
             x = decode(record.value)
             if x.v == VERSION and x.timestamp > time_ms:
                 yield x

@@ -20,6 +20,7 @@ from online_models.deep import Version
 from online_models.errors import ArtefactError, HeadraceError
 from streams.contracts.interactions import Interaction
 from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
 from streams.hotswap import name_of
@@ -107,7 +108,7 @@ class ModelFeed:
                     self._take_decision(record)
                 elif record.value is not None:
                     self._take_announcement(record)
-            except (msgspec.DecodeError, ValueError) as error:
+            except (*UNREADABLE, ValueError) as error:
                 log.warning("%s-%d/%d left out: %s", record.topic, record.partition, record.offset, error)
 
     def _take_decision(self, record: Any) -> None:

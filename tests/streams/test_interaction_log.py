@@ -154,10 +154,13 @@ async def test_a_record_that_is_no_interaction_is_left_out() -> None:
     records, notes = Log(), Notes()
     records.append(0, b"\xc1")
     records.append(0, msgspec.structs.replace(interaction(1, 3, 1), v=2))
+    raw = msgspec.msgpack.encode(interaction(1, 3, 1))
+    assert raw[:2] == b"\xdc\x00", "an array of more than 15 fields"
+    records.append(0, raw[:2] + bytes([raw[2] + 1]) + raw[3:] + b"\x91" * 5_000 + b"\xc0")
     records.append(0, interaction(1, 0, 1))
     log = InteractionLog(records, notes, ME, {})
     await following(log, records, {0: 0})
-    assert (notes.told, log.refused) == ([("learn", 1, 0)], 2)
+    assert (notes.told, log.refused) == ([("learn", 1, 0)], 3)
 
 
 async def test_a_late_record_of_our_partition_is_held_if_we_have_not_come_so_far() -> None:

@@ -287,6 +287,7 @@ async def test_a_restart_does_not_wait_for_what_cannot_be_had(tmp_path: Path) ->
 
 async def test_records_that_are_none_are_left_out(bench: Bench) -> None:
     bench.models.put(b"{")
+    bench.models.put(b'{"more": ' + b"[" * 5_000)
     bench.models.put(b'{"v": 1}')
     bench.decisions.put(b"\xff")
     bench.decisions.put(None, "nobody")

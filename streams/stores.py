@@ -104,7 +104,10 @@ class RedisStore:
         )
         self._prefix = f"headrace:{prefix}session:"
         self._script: str | None = None
+        self._away_since: float | None = None
+        self._waiting = 0
         self.reconnects = 0
+        """Times that Redis was away."""
 
     async def mget(self, users: Sequence[str]) -> list[bytes | None]:
         if not users:
@@ -139,22 +142,36 @@ class RedisStore:
             await self._redis.eval(WRITE, count, *arguments)
 
     async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        pause, failures = FIRST_PAUSE, 0
-        while True:
-            try:
-                result = await call()
-            except LASTING as error:
-                raise ServiceError("a Redis that lets us in", str(error), "correct the user and password") from error
-            except PASSING as error:
-                failures += 1
-                if failures == 1:
-                    log.warning("Redis is away, waiting for it: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            except RedisError as error:
-                raise ServiceError("a Redis that obeys", repr(error), "give it memory, rights and EVAL") from error
-            else:
-                if failures:
-                    self.reconnects += 1
-                    log.warning("Redis is back after %d tries", failures)
-                return result
+        pause, waiting = FIRST_PAUSE, False
+        try:
+            while True:
+                try:
+                    result = await call()
+                except LASTING as error:
+                    raise ServiceError("a Redis that lets us in", str(error), "correct user and password") from error
+                except PASSING as error:
+                    self._waiting += not waiting
+                    waiting = True
+                    self._away(error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                except RedisError as error:
+                    raise ServiceError("a Redis that obeys", repr(error), "give it memory, rights and EVAL") from error
+                else:
+                    break
+        finally:
+            self._waiting -= waiting
+        self._answered()
+        return result
+
+    def _away(self, error: Exception) -> None:
+        if self._away_since is None:
+            self._away_since = monotonic()
+            log.warning("Redis is away, waiting for it: %s", error)
+
+    def _answered(self) -> None:
+        """It is back when no call waits any more: one that is out of memory answers those who read, and them alone."""
+        if self._away_since is not None and not self._waiting:
+            self.reconnects += 1
+            log.warning("Redis is back after %.1f s", monotonic() - self._away_since)
+            self._away_since = None

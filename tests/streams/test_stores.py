@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from online_models.errors import ServiceError
@@ -133,6 +133,45 @@ async def test_a_call_waits_until_redis_is_back(faked: Callable[[FakeRedis], Red
     store = faked(fake)
     assert await store.mget(["ada"]) == [b"v"]
     assert store.reconnects == 1
+
+
+async def test_an_outage_is_logged_and_counted_once_however_many_wait(
+    faked: Callable[[FakeRedis], RedisStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = faked(FakeRedis(*(RedisConnectionError("refused") for _ in range(250))))
+    assert await asyncio.gather(*(store.mget(["ada"]) for _ in range(200))) == [[b"v"]] * 200
+    assert [record.message[:13] for record in caplog.records] == ["Redis is away", "Redis is back"]
+    assert store.reconnects == 1
+
+
+async def test_who_gives_up_does_not_end_an_outage(
+    faked: Callable[[FakeRedis], RedisStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = FakeRedis(*(RedisConnectionError("refused") for _ in range(100)))
+    store = faked(fake)
+    for _ in range(20):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(store.mget(["ada"]), 0.01)
+    assert (len(caplog.records), store.reconnects) == (1, 0)
+    fake.errors.clear()
+    await store.mget(["ada"])
+    fake.errors.append(RedisConnectionError("refused"))
+    await store.mget(["ada"])
+    assert (len(caplog.records), store.reconnects) == (4, 2)
+
+
+async def test_a_redis_that_is_full_is_away_until_it_takes_what_waits(
+    faked: Callable[[FakeRedis], RedisStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = FakeRedis(*(OutOfMemoryError("maxmemory") for _ in range(3)))
+    store = faked(fake)
+    fake.mget = FakeRedis().mget  # type: ignore[method-assign]
+    write = asyncio.create_task(store.mset({"ada": b"1"}, ttl_s=60))
+    while not write.done():
+        assert await store.mget(["ada"]) == [b"v"]
+        await asyncio.sleep(0.001)
+    await write
+    assert [record.message[:13] for record in caplog.records] == ["Redis is away", "Redis is back"]
 
 
 async def test_a_restarted_redis_has_forgotten_the_script(faked: Callable[[FakeRedis], RedisStore]) -> None:

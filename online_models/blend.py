@@ -149,10 +149,10 @@ class Blend:
         return bytes([len(active), *active.tolist()]) + g16.tobytes() + steps.tobytes()
 
     def apply(self, step: bytes) -> None:
-        """Add a packed step. Any order of any steps gives the same bits."""
-        k = step[0]
+        """Add a packed step. Any order of any steps gives the same bits. Raises ValueError if it is of another shape."""
+        k = step[0] if step else 0
         features = self.weights.shape[1]
-        if len(step) != 1 + k + 2 * features * (1 + k):
+        if not k or len(step) != 1 + k + 2 * features * (1 + k) or max(step[1 : 1 + k]) >= len(self.weights):
             raise ValueError(
                 f"expected a blend step over {features} features, got {len(step)} bytes; run all workers with one configuration"
             )

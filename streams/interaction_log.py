@@ -85,6 +85,11 @@ class InteractionLog:
         self.learned = self.skipped = self.refused = 0
 
     @property
+    def counts(self) -> dict[str, float]:
+        """Records by what became of them, for the metrics."""
+        return {"learned": self.learned, "own": self.skipped, "refused": self.refused, "aside": len(self._aside)}
+
+    @property
     def positions(self) -> dict[int, Position]:
         """What has been read, for a snapshot. Only meaningful while `settled`."""
         return {p: Position(offset, self._stamps.get(p)) for p, offset in self._records.positions.items()}

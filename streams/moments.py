@@ -8,7 +8,7 @@ into the middle of one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -33,7 +33,7 @@ class _Front:
     timestamp: int
     first: int
     latest: int
-    moments: dict[str, Moment]
+    moments: dict[int, Moment]
     teaching: deque[Moment] = field(default_factory=deque)
     """Those whose features are still there, oldest first."""
 
@@ -41,7 +41,7 @@ class _Front:
 class _Saved(msgspec.Struct, array_like=True):
     """An open moment as bytes. ``rows``, ``x`` and ``active`` are empty where it teaches no more."""
 
-    user: str
+    user: int
     number: int
     n_items: int
     fresh: list[str]
@@ -96,16 +96,16 @@ class OpenMoments:
         """Whether the event is older than its partition's clock."""
         return event.timestamp < self._fronts[source.partition].timestamp
 
-    def find(self, event: Event, source: Source) -> Moment | None:
-        """The open moment that the event belongs to."""
+    def find(self, event: Event, source: Source, user: int) -> Moment | None:
+        """The open moment that the event belongs to. ``user`` is the 64-bit hash of its user."""
         front = self._fronts[source.partition]
-        return front.moments.get(event.user_id) if event.timestamp == front.timestamp else None
+        return front.moments.get(user) if event.timestamp == front.timestamp else None
 
-    def add(self, moment: Moment, event: Event, source: Source) -> None:
+    def add(self, moment: Moment, event: Event, source: Source, user: int) -> None:
         """Keep a new moment open. (One of a late event is closed by `settle`.)"""
         front = self._fronts[source.partition]
         if event.timestamp == front.timestamp:
-            front.moments[event.user_id] = moment
+            front.moments[user] = moment
             front.teaching.append(moment)
             if len(front.teaching) > self._teaching:
                 self._release(front.teaching.popleft())
@@ -116,6 +116,15 @@ class OpenMoments:
         """The event has been dealt with: a late one was a moment of its own."""
         if self.late(event, source):
             self._close(moment)
+
+    def __len__(self) -> int:
+        return sum(len(front.moments) for front in self._fronts.values())
+
+    def keep(self, partitions: Container[int]) -> None:
+        """Close the moments of all other partitions: their events are somebody else's now."""
+        for gone in [partition for partition in self._fronts if partition not in partitions]:
+            for moment in self._fronts.pop(gone).moments.values():
+                self._close(moment)
 
     def buffer(self) -> FloatArray:
         """A feature matrix for a new moment."""
@@ -161,7 +170,7 @@ class OpenMoments:
             teaching = deque(moment for moment in moments.values() if moment.x is not None)
             self._fronts[f.partition] = _Front(f.timestamp, f.first, f.latest, moments, teaching)
 
-    def _save(self, user: str, m: Moment) -> _Saved:
+    def _save(self, user: int, m: Moment) -> _Saved:
         rows = x = active = b""
         if m.x is not None and m.rows is not None and m.active is not None:
             rows, x, active = m.rows.tobytes(), m.x[: m.n_rows].tobytes(), m.active.tobytes()

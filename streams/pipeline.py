@@ -6,7 +6,7 @@ each event: *test* (the list from before it, the metrics, the blend's step), *le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ class Pipeline:
         event_hash = hash_id(event.event_id)
         learned = (source.partition, source.offset) in k.offsets
         held = self._held[source.partition].pop(source.offset, None) if source.partition in self._held else None
-        if not learned and event_hash in k.event_ids:
+        if not learned and held is None and event_hash in k.event_ids:
             self.counts["duplicates"] += 1
             return Outcome(event, [], None, None, duplicate=True)
         self.counts["events"] += 1
@@ -144,10 +144,10 @@ class Pipeline:
                 self._captured, self._wanted = Capture(self._copy(), source.partition, source.offset), False
         elif moments.late(event, source):
             self.counts["late"] += 1
-        moment = moments.find(event, source)
+        moment = moments.find(event, source, state.hash)
         if moment is None:
             moment = self._open(event, state, event_hash)
-            moments.add(moment, event, source)
+            moments.add(moment, event, source, state.hash)
         if not learned and is_target(event, state.last_item, self.rating_max or self.knowledge.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
             if row not in moment.targets:
@@ -224,7 +224,8 @@ class Pipeline:
         return out | {
             "catalogue": self.catalogue.sizes(),
             "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(self.sessions)),
-            "held_interactions": float(sum(map(len, self._held.values()))), "intent_samples": float(k.intent.n_learned),
+            "held_interactions": float(sum(map(len, self._held.values()))), "open_moments": float(len(self.moments)),
+            "intent_samples": float(k.intent.n_learned),
             "blend_weight": report["weights"], "blend_updates": report["updates"],
             "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms), "steps_left_out": dict(k.misfits),
             "interactions_too_late": float(k.offsets.beyond), "states_refused": float(self.sessions.refused),
@@ -232,6 +233,14 @@ class Pipeline:
         }  # fmt: skip
 
     # -- around it ----------------------------------------------------------------------------------------------------
+
+    def begin(self, committed: Mapping[int, int]) -> None:
+        """These partitions are ours from now on, from these offsets on: what is cached of others may be stale."""
+        self.sessions.drop_all()
+        self.sessions.committed.clear()
+        self.sessions.committed.update(committed)
+        self.moments.keep(committed)
+        self._wanted, self._captured = False, None
 
     def catalogue_update(self, item_id: str, item: Item | None) -> None:
         """A catalogue record arrived (None: the item was removed)."""
@@ -251,6 +260,11 @@ class Pipeline:
         """
         self._wanted = self._captured is None and not self.holds
         return self._wanted
+
+    @property
+    def capturing(self) -> bool:
+        """Whether a copy was asked for and has not been given; an assignment calls it off."""
+        return self._wanted or self._captured is not None
 
     @property
     def holds(self) -> bool:

@@ -1,17 +1,12 @@
-"""Snapshots of the knowledge: arrays in a safetensors file, and a JSON file beside it that makes it valid.
-
-The format is written here by hand (eight bytes of length, a JSON header, the raw arrays): the library's writer copies
-every array and holds the interpreter lock while it writes, and the worker has events to answer meanwhile.
-"""
+"""Snapshots of the knowledge: arrays in a safetensors file, and a JSON file beside it that makes it valid."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from online_models._safetensors import DTYPES, encoded
 from streams.interaction_log import Position
 
 log = logging.getLogger("headrace")
@@ -28,10 +24,6 @@ KEEP = 2
 FORMAT = 1
 CHUNK = 1 << 22
 STALE_S = 3600.0
-DTYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +51,7 @@ def save(folder: Path, parts: Mapping[str, Any], positions: Mapping[int, Positio
     arrays = {part: _as_array(part, value) for part, value in parts.items()}
     digest = hashlib.sha256()
     with _whole(folder / f"{name}.safetensors") as file:
-        for chunk in _encode(arrays):
+        for chunk in encoded(arrays):
             digest.update(chunk)
             file.write(chunk)
     meta = Snapshot(
@@ -138,23 +130,6 @@ def _as_array(part: str, value: Any) -> NDArray[Any]:
     if array.dtype.name not in DTYPES or not array.dtype.isnative:
         raise TypeError(f"part {part!r}: expected one of {', '.join(DTYPES)}, got {array.dtype}; convert it")
     return np.ascontiguousarray(array).reshape(array.shape)
-
-
-def _encode(arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
-    header, offset = {}, 0
-    # Wide types first, so that every array starts on a multiple of its item size.
-    ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
-    for part, array in ordered:
-        span = [offset, offset + array.nbytes]
-        header[part] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": span}
-        offset += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for _, array in ordered:
-        raw = array.reshape(-1).view(np.uint8).data
-        for start in range(0, len(raw), CHUNK):
-            yield raw[start : start + CHUNK]
 
 
 def _sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -30,8 +31,20 @@ log = logging.getLogger("headrace")
 Result = TypeVar("Result")
 
 # SET with a lifetime for all keys in one command: a sixth of the client's cost of as many SETs in a pipeline, and MSET
-# knows no lifetime.
-WRITE = "for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'PX', ARGV[1]) end"
+# knows no lifetime. A value begins with the claim of its writer; one that was written under a later claim stays.
+WRITE = """
+local late = 0
+for i = 1, #KEYS do
+  local head = redis.call('GETRANGE', KEYS[i], 0, 7)
+  if #head == 8 and struct.unpack('>I8', head) > tonumber(ARGV[2]) then
+    late = late + 1
+  else
+    redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[1])
+  end
+end
+return late
+"""
+HEAD = struct.Struct(">Q")
 PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
 LASTING = (AuthenticationError, AuthorizationError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
@@ -48,7 +61,12 @@ class SessionStore(Protocol):
         ...
 
     async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
-        """Write all; each lives ``ttl_s`` seconds from now."""
+        """Write all; each lives ``ttl_s`` seconds from now. Raises ServiceError where somebody with a later claim has
+        written one of them: then we own these users no longer, and have not noticed."""
+        ...
+
+    async def claim(self) -> None:
+        """The users of our partitions are ours from now on: who wrote under an earlier claim cannot write over us."""
         ...
 
     async def close(self) -> None:
@@ -87,6 +105,9 @@ class MemoryStore:
         """Values held: those that live, and at most as many again whose lifetime has passed."""
         return len(self._values)
 
+    async def claim(self) -> None:
+        """Nothing: nobody else has this dictionary."""
+
     async def close(self) -> None:
         self._values.clear()
 
@@ -104,6 +125,7 @@ class RedisStore:
         )
         self._prefix = f"headrace:{prefix}session:"
         self._script: str | None = None
+        self._claim = 0
         self._away_since: float | None = None
         self._waiting = 0
         self.reconnects = 0
@@ -114,14 +136,24 @@ class RedisStore:
             return []
         keys = [self._prefix + user for user in users]
         found: list[bytes | None] = await self._patiently(lambda: self._redis.mget(keys))
-        return found
+        return [None if value is None else value[HEAD.size :] for value in found]
 
     async def mset(self, values: Mapping[str, bytes], ttl_s: float) -> None:
         if not values:
             return
         keys = [self._prefix + user for user in values]
-        arguments = (*keys, max(1, int(ttl_s * 1000)), *values.values())
-        await self._patiently(lambda: self._write(len(keys), arguments))
+        head = HEAD.pack(self._claim)
+        arguments = (*keys, max(1, int(ttl_s * 1000)), self._claim, *(head + value for value in values.values()))
+        late = await self._patiently(lambda: self._write(len(keys), arguments))
+        if late:
+            raise ServiceError(
+                "users whose states are ours to write", f"{late} of {len(keys)} written by another worker since",
+                "this worker was cut off for too long; start it again",
+            )  # fmt: skip
+
+    async def claim(self) -> None:
+        seconds, micros = await self._patiently(self._redis.time)  # one clock for all workers
+        self._claim = seconds * 1_000_000 + micros
 
     async def check(self, patience_s: float) -> None:
         """Raise ServiceError unless Redis answers within ``patience_s`` seconds."""
@@ -133,13 +165,13 @@ class RedisStore:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _write(self, count: int, arguments: tuple[Any, ...]) -> None:
+    async def _write(self, count: int, arguments: tuple[Any, ...]) -> int:
         if self._script is None:
             self._script = await self._redis.script_load(WRITE)
         try:
-            await self._redis.evalsha(self._script, count, *arguments)
+            return int(await self._redis.evalsha(self._script, count, *arguments))
         except NoScriptError:  # Redis has been restarted
-            await self._redis.eval(WRITE, count, *arguments)
+            return int(await self._redis.eval(WRITE, count, *arguments))
 
     async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
         pause, waiting = FIRST_PAUSE, False

@@ -15,7 +15,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,8 @@ from online_models.errors import ServiceError
 from streams import snapshots
 from streams.catalogue_feed import CatalogueFeed
 from streams.contracts.topics import Topics
-from streams.interaction_log import WORKER_HEADER, InteractionLog, interactions_since
+from streams.interaction_log import WORKER_HEADER, InteractionLog
 from streams.metrics import WorkerMetrics
-from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
 from streams.stores import RedisStore
 from streams.tailing import Tail, committed_offsets
@@ -152,6 +150,7 @@ class Headrace(faust.App):  # type: ignore[misc]
     async def _every_tick(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(TICK_S)
+            self._running().awake_at = time.monotonic()
             self._look_after()
 
     def _look_after(self) -> None:
@@ -200,7 +199,10 @@ class Headrace(faust.App):  # type: ignore[misc]
         await asyncio.to_thread(warm_up, pipeline.config)
         names, brokers = self.topic_names, self.options.brokers
         committed = await committed_offsets(brokers, self.conf.id, names.events)
-        self._rim = rim = Rim(pipeline, self.store, self._publisher, names, self.metrics, self._config.session_ttl_s)
+        config = self._config
+        self._rim = rim = Rim(
+            pipeline, self.store, self._publisher, names, self.metrics, config.session_ttl_s, config.session_timeout_s
+        )
         rim.partitions = len(committed)
         self._log = InteractionLog(self._tails[0], pipeline, self.worker.encode(), rim.processed)
         folder = self.options.data_dir / "snapshots" / f"{names.prefix}{self._config.group}"
@@ -211,24 +213,15 @@ class Headrace(faust.App):  # type: ignore[misc]
         await catalogue.start({})
         feed = CatalogueFeed(catalogue, pipeline.catalogue_update, self.metrics.items_refused.inc)
         await feed.catch_up()
-        self._models = await self._follow_models(pipeline)
+        models = self.options.data_dir / "models" / f"{names.prefix}{self._config.group}"
+        self._models = ModelFeed.of(brokers, names, pipeline, models, self._publisher, self.worker)
+        self._tails += self._models.tails
+        await self._models.catch_up()
         self._watch(pipeline)
         self.web_server.serve(pipeline, self.store)
         for endless in (self._log.follow(), feed.follow(), self._models.follow(), self._every_tick()):
             self.add_future(endless)
         self.phase = "joining"
-
-    async def _follow_models(self, pipeline: Pipeline) -> ModelFeed:
-        names, brokers = self.topic_names, self.options.brokers
-        tails = Tail(brokers, names.models), Tail(brokers, names.model_decisions)
-        self._tails += tails
-        for tail in tails:
-            await tail.start({})
-        cache = Cache(self.options.data_dir / "models" / f"{names.prefix}{self._config.group}")
-        since = partial(interactions_since, brokers, names.interactions)
-        feed = ModelFeed(pipeline, *tails, cache, self._publisher, names, self.worker, since)
-        await feed.catch_up()
-        return feed
 
     async def _restore(self, folder: Path, committed: dict[int, int]) -> None:
         found = await asyncio.to_thread(snapshots.load, folder)
@@ -248,7 +241,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         self.metrics.read("headrace_", "partition", lambda: {"consumer_lag": self._lag()})
         self.metrics.read(
             "headrace_interaction_log_", "what",
-            lambda: {"learned": self._log.learned, "own": self._log.skipped, "refused": self._log.refused},
+            lambda: self._log.counts,
         )  # fmt: skip
         self.metrics.read("headrace_pipeline_", "name", pipeline.metrics)
         self.metrics.read("headrace_model_", "version", pipeline.versions.metrics)
@@ -305,10 +298,15 @@ class Headrace(faust.App):  # type: ignore[misc]
         """Called before the first event of an assignment is read; a newer assignment makes another call."""
         try:
             starts = await self.consumer.starting_offsets()
-        except (IllegalStateError, KafkaError) as error:
+        except IllegalStateError as error:
             log.debug("partitions moved again before the barrier: %r", error)
             return
+        except KafkaError as error:
+            # Without them nothing may be committed: a worker that went on would work in vain.
+            await self.crash(ServiceError("a broker that says where we are", repr(error), "start the worker again"))
+            raise
         await self._log.settle(starts)
+        await self.store.claim()
         rim = self._running()
         rim.begin(starts)
         rim.partitions = self.consumer.topic_partitions(self.topic_names.events) or rim.partitions

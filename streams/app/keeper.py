@@ -50,6 +50,7 @@ class SnapshotKeeper:
         if self._writing is not None and self._writing.done():
             self._writing.result()
             self._writing = None
+        self._asked = self._asked and self._pipeline.capturing
         if not self._asked and self._due():
             # The places are those at the time of asking: what is read until the copy is made is learned twice at most,
             # and the second time is seen.

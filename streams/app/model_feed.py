@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +26,7 @@ from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
 from streams.hotswap import name_of
+from streams.interaction_log import interactions_since
 from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
 from streams.tailing import Breather, Tail
@@ -70,6 +73,20 @@ class ModelFeed:
         self._encode = msgspec.json.Encoder().encode
         pipeline.versions.changed = self._decided
 
+    @classmethod
+    def of(
+        cls, brokers: Sequence[str], topics: Topics, pipeline: Pipeline, folder: Path, publisher: Publisher, worker: str
+    ) -> ModelFeed:
+        """A feed that reads from a broker and keeps copies in ``folder``."""
+        tails = Tail(brokers, topics.models), Tail(brokers, topics.model_decisions)
+        since = partial(interactions_since, brokers, topics.interactions)
+        return cls(pipeline, *tails, Cache(folder), publisher, topics, worker, since)
+
+    @property
+    def tails(self) -> tuple[Tail, Tail]:
+        """What it reads; whoever owns it stops them."""
+        return self._announcements, self._decisions
+
     # -- the topics ---------------------------------------------------------------------------------------------------
 
     async def catch_up(self) -> None:
@@ -77,7 +94,8 @@ class ModelFeed:
 
         Where it cannot be had now, that is logged and tried again later: a list without the deep model is better than none.
         """
-        for tail in (self._announcements, self._decisions):
+        for tail in self.tails:
+            await tail.start({})
             ends = await tail.ends()
             while tail.behind(ends):
                 self._take(await tail.fetch(0.1, FETCH))

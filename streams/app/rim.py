@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +42,8 @@ class Rim:
     """Runs micro-batches, one at a time.
 
     ``processed``: next offset of each of our partitions that the pipeline has not seen; ``done``: the same for what has
-    also been published and written. ``partitions`` is the number of partitions of topic ``events``.
+    also been published and written. ``partitions`` is the number of partitions of topic ``events``. Whoever runs it keeps
+    ``awake_at`` at the present: after ``patience_s`` of standstill the partitions may be somebody else's.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Rim:
         topics: Topics,
         metrics: WorkerMetrics,
         ttl_s: float,
+        patience_s: float = math.inf,
     ) -> None:
         self._pipeline, self._store, self._publisher = pipeline, store, publisher
         self._topics, self._metrics, self._ttl_s = topics, metrics, ttl_s
@@ -60,7 +63,8 @@ class Rim:
         self.partitions = 1
         self.processed: dict[int, int] = {}
         self.done: dict[int, int] = {}
-        self.last_arrival: dict[int, float] = {}
+        self.worked_at = self.awake_at = time.monotonic()
+        self._patience_s = patience_s
         self._task: asyncio.Task[None] | None = None
         self._unpublished = False
 
@@ -115,26 +119,22 @@ class Rim:
 
     def begin(self, committed: dict[int, int]) -> None:
         """These partitions are ours from now on, from these offsets on."""
-        self._pipeline.sessions.drop_all()
-        self._pipeline.sessions.committed.clear()
-        self._pipeline.sessions.committed.update(committed)
+        self._pipeline.begin(committed)
         self.processed.clear()
         self.processed.update(committed)
         self.done = dict(committed)
-        now = time.monotonic()
-        self.last_arrival = dict.fromkeys(committed, now)
+        self.worked_at = self.awake_at = time.monotonic()
 
     def acknowledgeable(self, idle_s: float, whole: bool = False) -> dict[int, int]:
         """Offsets below which events are done and may be committed, by partition.
 
-        An open moment holds them back (a restart must not fall into it), unless its partition has been silent for
+        An open moment holds them back (a restart must not fall into it), unless there has been nothing to do for
         ``idle_s`` seconds or the ``whole`` is asked for.
         """
-        quiet_since = time.monotonic() - idle_s
+        idle = not self.busy and time.monotonic() - self.worked_at >= idle_s
         offsets = {}
         for partition, done in self.done.items():
             safe = self._pipeline.safe_offset(partition)
-            idle = not self.busy and self.last_arrival.get(partition, 0.0) <= quiet_since
             offsets[partition] = done if whole or idle or safe is None else min(done, safe)
         return offsets
 
@@ -148,6 +148,7 @@ class Rim:
         for arrival in arrivals:
             self.processed[arrival.partition] = arrival.offset + 1
         lap("process")
+        self._check_awake()
         await self._publisher.publish(
             Outgoing(self._topics.interactions, i.item_id.encode(), self._encode_interaction(i))
             for outcome in outcomes
@@ -163,8 +164,16 @@ class Rim:
         lap("recommendations")
         for arrival in arrivals:
             self.done[arrival.partition] = arrival.offset + 1
-            self.last_arrival[arrival.partition] = arrival.read_at
+        self.worked_at = time.monotonic()
         self._count(arrivals, outcomes, rejected)
+
+    def _check_awake(self) -> None:
+        """Raise before anything is published by a process that was stopped: another one may have taken over."""
+        stood = time.monotonic() - self.awake_at
+        if stood > self._patience_s:
+            raise ServiceError(
+                f"a process that stands still for {self._patience_s:.0f} s at most", f"{stood:.0f} s", "start it again"
+            )
 
     def _validate(
         self, arrivals: Sequence[Arrival]

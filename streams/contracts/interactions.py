@@ -44,3 +44,9 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     clock: int
     variant: str | None = None
     deltas: dict[str, Delta] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.ages) != len(self.history) or not 0 <= self.in_session <= len(self.history):
+            raise ValueError("Expected an age for each item of the history, and no more items in the session")
+        if not (0.0 <= self.weight < 1e9 and self.partition >= 0 and self.offset >= 0):
+            raise ValueError("Expected a weight from 0 to 1e9, and the place of an event")

@@ -235,3 +235,14 @@ def test_shares_of_repeats_and_that_every_bucket_can_be_active() -> None:
     reached |= {*edges.values(), "repeats unknown"}
     assert reached == set(CONTEXT_NAMES)
     assert len(CONTEXT_NAMES) == CONTEXTS == len(set(CONTEXT_NAMES))
+
+
+@pytest.mark.parametrize(
+    "step", [b"", b"\x00", bytes([1, 200]) + bytes(2 * 3 * 2), bytes([2, 0, 4]) + bytes(2 * 3 * 3)]
+)
+def test_a_step_of_another_shape_or_of_unknown_contexts_changes_nothing(step: bytes) -> None:
+    blend = Blend(4, 3)
+    before = {name: array.copy() for name, array in blend.snapshot().items()}
+    with pytest.raises(ValueError, match="blend step"):
+        blend.apply(step)
+    assert all((array == before[name]).all() for name, array in blend.snapshot().items())

@@ -66,3 +66,18 @@ def test_no_copy_is_taken_while_something_is_held() -> None:
     pipeline = Pipeline()
     pipeline.hold(made()[1][0])
     assert not pipeline.request_capture()
+
+
+def test_a_held_one_is_learned_though_its_event_id_has_come_from_elsewhere() -> None:
+    """Two workers handled one event id at the same time, on two partitions: both records are in the topic and count."""
+    log = shop_log(2)
+    _, [first, second] = made(2)
+    pipeline = Pipeline()
+    pipeline.learn(msgspec.structs.replace(first, partition=5))
+    pipeline.hold(msgspec.structs.replace(second, event=first.event))
+    twin = msgspec.structs.replace(log[1], event_id=log[0].event_id)
+    [outcome] = pipeline.process([(twin, Source(0, 1))])
+    assert not outcome.duplicate
+    assert sum(pipeline.knowledge.items.count.tolist()) == 2
+    [again] = pipeline.process([(twin, Source(0, 2))])
+    assert again.duplicate

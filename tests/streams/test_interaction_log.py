@@ -163,6 +163,21 @@ async def test_a_record_that_is_no_interaction_is_left_out() -> None:
     assert (notes.told, log.refused) == ([("learn", 1, 0)], 3)
 
 
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("ages", [7]), ("in_session", 1), ("weight", float("inf")), ("weight", -1.0), ("partition", -1), ("offset", -1)],
+)
+async def test_a_record_that_contradicts_itself_is_left_out(field: str, wrong: Any) -> None:
+    records, notes = Log(), Notes()
+    good = interaction(1, 3, 1)
+    values = [wrong if name == field else getattr(good, name) for name in good.__struct_fields__]
+    records.append(0, msgspec.msgpack.encode(values))
+    records.append(0, interaction(1, 0, 1))
+    log = InteractionLog(records, notes, ME, {})
+    await following(log, records, {0: 0})
+    assert (notes.told, log.counts["refused"]) == ([("learn", 1, 0)], 1)
+
+
 async def test_a_late_record_of_our_partition_is_held_if_we_have_not_come_so_far() -> None:
     records, notes, processed = Log(), Notes(), {0: 5}
     log = InteractionLog(records, notes, ME, processed)

@@ -131,3 +131,15 @@ async def test_a_disk_that_is_full_does_not_stop_the_stream(
     await bench.written()
     assert "No space left" in caplog.text
     assert bench.metrics.snapshots._value.get() == 0
+
+
+async def test_a_partition_that_moves_away_does_not_keep_snapshots_away_for_good(bench: Bench) -> None:
+    bench.events(6)
+    bench.keeper.tick({0: 0})
+    bench.events(1)
+    bench.pipeline.begin({3: 0})
+    assert not bench.pipeline.capturing
+    bench.keeper.tick({3: 0})
+    bench.events(1)
+    bench.keeper.tick({0: 8, 3: 0})
+    assert items_of(await bench.written()) == 7

@@ -43,6 +43,9 @@ class Topic:
         )
         self._n += 1
 
+    async def start(self, positions: dict[int, int]) -> None:
+        pass
+
     async def ends(self) -> dict[int, int]:
         return {0: self._n}
 

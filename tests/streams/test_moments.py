@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from online_models.items import hash_id
 from streams import moments as module
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
@@ -36,14 +37,15 @@ def test_of_many_users_at_one_time_the_latest_stay_open_and_the_oldest_are_judge
     made = []
     for n, event in enumerate(at_once(20)):
         open_moments.begins(event, Source(0, n))
-        assert open_moments.find(event, Source(0, n)) is None
+        assert open_moments.find(event, Source(0, n), hash_id(event.user_id)) is None
         moment = Moment(event.timestamp, n, 0, [], np.zeros((1, 20), np.int32), x=open_moments.buffer())
         made.append(moment)
-        open_moments.add(moment, event, Source(0, n))
+        open_moments.add(moment, event, Source(0, n), hash_id(event.user_id))
     assert closed == made[:15]
     assert [n for n, moment in enumerate(made) if moment.x is not None] == [18, 19]
     assert len(buffers) <= 4, "features are handed on, not made anew"
-    assert open_moments.find(at_once(20)[19], Source(0, 20)) is made[19]
+    last = at_once(20)[19]
+    assert open_moments.find(last, Source(0, 20), hash_id(last.user_id)) is made[19]
     open_moments.finish()
     assert closed == made
 
@@ -72,3 +74,24 @@ def test_one_rating_that_is_far_too_large_spoils_nothing_for_long() -> None:
         judged.append(pipeline.prequential.scored)
     assert judged[299] > 280
     assert judged[-1] - judged[-200] > 190
+
+
+def test_a_snapshot_names_no_user() -> None:
+    pipeline = Pipeline(PipelineConfig())
+    event = Event(
+        timestamp=1_500_000_000_000, user_id="jane.doe@example.com", item_id="i", event_type="view", event_id="e"
+    )
+    pipeline.on_event(event, Source(0, 0))
+    state = pipeline.snapshot()
+    assert len(state["moments"]) > 10
+    assert not any(b"jane" in array.tobytes() for array in state.values())
+
+
+def test_moments_of_partitions_that_have_gone_are_closed() -> None:
+    pipeline = Pipeline(PipelineConfig())
+    for n, event in enumerate(at_once(10)):
+        pipeline.on_event(event, Source(n % 2, n))
+    assert pipeline.metrics()["open_moments"] == 10
+    pipeline.begin({1: 0})
+    assert pipeline.metrics()["open_moments"] == 5
+    assert pipeline.safe_offset(0) is None

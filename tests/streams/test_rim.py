@@ -85,14 +85,28 @@ async def test_a_cached_user_is_not_loaded_again(rim: Rim, around: Surroundings)
     assert (await around.mget(["ada", "bob"])) != [None, None]
 
 
-async def test_an_open_moment_holds_the_offset_back_until_the_partition_is_silent(rim: Rim) -> None:
+async def test_an_open_moment_holds_the_offset_back_until_there_is_nothing_to_do(rim: Rim) -> None:
     batch = [arrival(0), arrival(1, timestamp=1_700_000_100_000), arrival(2, timestamp=1_700_000_100_000)]
-    await rim.run(batch)
-    rim.last_arrival[0] = float("inf")
+    await rim.run(batch)  # read long ago (at 0.0 of the clock): a backlog is no silence
     assert rim.acknowledgeable(idle_s=1.0) == {0: 1, 1: 0}
     assert rim.acknowledgeable(idle_s=1.0, whole=True) == {0: 3, 1: 0}
-    rim.last_arrival[0] = 0.0
-    assert rim.acknowledgeable(idle_s=1.0) == {0: 3, 1: 0}
+    await asyncio.sleep(0.02)
+    await rim.run([arrival(0, partition=1, user="bob")])  # another partition is at work: this one's events may wait
+    assert rim.acknowledgeable(idle_s=0.015) == {0: 1, 1: 0}
+    await asyncio.sleep(0.02)
+    assert rim.acknowledgeable(idle_s=0.015) == {0: 3, 1: 1}
+
+
+async def test_a_process_that_stood_still_publishes_nothing(rim: Rim, around: Surroundings) -> None:
+    rim._patience_s = 5.0
+    await rim.run([arrival(0)])
+    around.published.clear()
+    rim.awake_at -= 6.0
+    with pytest.raises(ServiceError, match="stands still for 5 s at most, got 6 s"):
+        await rim.run([arrival(1)])
+    assert around.published == []
+    assert rim.done == {0: 1, 1: 0}
+    assert not rim.consistent, "no snapshot of what nobody else knows"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from online_models._safetensors import encoded
 from streams import snapshots
 from streams.interaction_log import Position
 
@@ -118,3 +120,14 @@ def test_left_overs_go_when_they_are_old(tmp_path: Path) -> None:
 def test_a_type_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"part 'words': expected one of .*, got <U3"):
         snapshots.save(tmp_path, {"words": np.array(["abc"])}, POSITIONS, "w1")
+
+
+def test_the_file_is_what_every_release_writes(tmp_path: Path) -> None:
+    """A worker of another release reads it, byte by byte the same; its writer is that of the artefacts."""
+    arrays = {
+        "vectors": np.arange(20, dtype=np.float32).reshape(5, 4), "empty": np.zeros((0, 64), np.float32),
+        "scalar": np.array(7, np.int64), "flags": np.array([True, False]), "bytes": b"\x00any",
+    }  # fmt: skip
+    raw = snapshots.save(tmp_path, arrays, {}, "w").with_suffix(".safetensors").read_bytes()
+    assert hashlib.sha256(raw).hexdigest() == "2cd697f524dd6f31c5455ca6e8a46deea2301484ffed44c5053703791214aca8"
+    assert raw == b"".join(encoded({name: snapshots._as_array(name, value) for name, value in arrays.items()}))

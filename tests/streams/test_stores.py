@@ -104,18 +104,23 @@ class FakeRedis:
     async def mget(self, keys: list[str]) -> list[bytes | None]:
         if self.errors:
             raise self.errors.pop(0)
-        return [b"v" for _ in keys]
+        return [bytes(8) + b"v" for _ in keys]
+
+    async def time(self) -> tuple[int, int]:
+        return 1_700_000_000, 5
 
     async def script_load(self, script: str) -> str:
         return "sha"
 
-    async def evalsha(self, sha: str, *_: Any) -> None:
+    async def evalsha(self, sha: str, *_: Any) -> int:
         if self.errors:
             raise self.errors.pop(0)
         self.evals.append("evalsha")
+        return 0
 
-    async def eval(self, script: str, *_: Any) -> None:
+    async def eval(self, script: str, *_: Any) -> int:
         self.evals.append("eval")
+        return 0
 
 
 @pytest.fixture
@@ -195,3 +200,20 @@ async def test_a_redis_that_never_answers_is_told_after_the_patience() -> None:
     with pytest.raises(ServiceError, match="HEADRACE_REDIS"):
         await store.check(patience_s=0.2)
     await store.close()
+
+
+@pytest.mark.integration
+async def test_who_was_cut_off_does_not_write_over_the_one_who_took_over(redis_url: str, topic_prefix: str) -> None:
+    old, new = RedisStore(redis_url, topic_prefix), RedisStore(redis_url, topic_prefix)
+    await old.claim()
+    await old.mset({"ada": b"3 events", "bob": b"1"}, ttl_s=60)
+    await new.claim()
+    await new.mset({"ada": b"40 events"}, ttl_s=60)
+    with pytest.raises(ServiceError, match="1 of 2 written by another worker"):
+        await old.mset({"ada": b"4 events", "bob": b"2"}, ttl_s=60)
+    assert await new.mget(["ada", "bob"]) == [b"40 events", b"2"]
+    await old.claim()  # its partitions are its own again
+    await old.mset({"ada": b"41 events"}, ttl_s=60)
+    assert await new.mget(["ada"]) == [b"41 events"]
+    await old.close()
+    await new.close()

@@ -1,13 +1,15 @@
-"""float32 arrays in the safetensors layout: eight bytes of length, a JSON header, the raw arrays.
+"""Arrays in the safetensors layout: eight bytes of length, a JSON header, the raw arrays.
 
-Read and written by hand: so arrays are memory-mapped, and every offset is checked before it is believed.
+Written by hand, so that nothing is copied. Read by hand where they are float32: so arrays are memory-mapped, and every
+offset is checked before it is believed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +18,36 @@ from .errors import ArtefactError
 
 Floats = NDArray[np.float32]
 
+DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+"""numpy's name of a type → the layout's."""
+
 MAX_HEADER_BYTES = 1 << 20
+_PIECE = 1 << 22
 _REMEDY = "fetch it again"
 
 
-def encoded(arrays: Mapping[str, Floats]) -> list[bytes | memoryview]:
-    """The file's bytes in pieces; ``arrays`` are float32 and contiguous."""
+def encoded(arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
+    """The file's bytes in pieces of at most 4 MiB; ``arrays`` are contiguous, of `DTYPES`, in the machine's byte order.
+
+    The library's writer copies every array and holds the interpreter lock while it writes; a worker has events to answer.
+    """
     header, offset = {}, 0
-    for name in sorted(arrays):
-        end = offset + arrays[name].nbytes
-        header[name] = {"dtype": "F32", "shape": arrays[name].shape, "data_offsets": [offset, end]}
+    # Wide types first, so that every array starts on a multiple of its item size.
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    for name, array in ordered:
+        end = offset + array.nbytes
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    return [
-        len(text).to_bytes(8, "little") + text,
-        *(arrays[n].reshape(-1).view(np.uint8).data for n in sorted(arrays)),
-    ]
+    yield len(text).to_bytes(8, "little") + text
+    for _, array in ordered:
+        raw = array.reshape(-1).view(np.uint8).data
+        for start in range(0, len(raw), _PIECE):
+            yield raw[start : start + _PIECE]
 
 
 def mapped(path: Path) -> dict[str, Floats]:

@@ -38,11 +38,13 @@ START = "from infra.cli import main; main()"
 
 
 class Worker:
-    """``headrace worker`` in a process of its own; ``before`` is Python that runs in it first."""
+    """``headrace worker`` in a process of its own; ``before`` is Python that runs in it first, ``more`` are further settings."""
 
-    def __init__(self, settings: Settings, folder: Path, before: str = "", snapshot_s: float = 2.0) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, before: str = "", snapshot_s: float = 2.0, more: str = ""
+    ) -> None:
         config = folder / "quick.toml"
-        config.write_text(QUICK.format(snapshot_s=snapshot_s))
+        config.write_text(QUICK.format(snapshot_s=snapshot_s) + more)
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
         flags = ["--broker", settings.broker, "--redis", settings.redis, "--web", settings.web, "--config", str(config)]
         flags += ["--data-dir", str(settings.data_dir), "--topic-prefix", settings.topic_prefix]

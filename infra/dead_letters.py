@@ -48,14 +48,7 @@ class Redriven:
 
 def records(settings: Settings) -> Iterator[Any]:
     """The records of the dead-letter topic from its start to its end as of now."""
-    parts = topics.require(settings, settings.topics.dead_letters)
-    ends = topics.end_offsets(settings, parts)
-    with topics.consumer(settings) as consumer:
-        consumer.assign(parts)
-        consumer.seek_to_beginning(*parts)
-        while any(consumer.position(part) < ends[part] for part in parts):
-            for part, found in consumer.poll(timeout_ms=500).items():
-                yield from (record for record in found if record.offset < ends[part])
+    return topics.records(settings, settings.topics.dead_letters)
 
 
 def letter(value: bytes | None) -> DeadLetter | None:

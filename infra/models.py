@@ -12,6 +12,7 @@ from infra import topics
 from infra.settings import Settings
 from online_models.errors import InputError
 from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
 
@@ -58,7 +59,7 @@ class Models:
         for record in records:
             try:
                 self._take(record, (record.key or b"").decode())
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 self.left_out += 1
         return self
 

@@ -1,4 +1,4 @@
-"""``headrace offline``: train, gate and publish as a service."""
+"""``headrace offline``: archive, train, gate and publish as a service."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from infra.settings import Settings, with_settings
 @click.command(
     "offline",
     cls=Command,
-    short_help="Train, gate and publish again and again, as a service.",
+    short_help="Archive, train, gate and publish again and again, as a service.",
     examples=[
-        "headrace offline --log archive --every 15m",
+        "headrace offline --every 15m",
         "headrace offline --log log.jsonl.gz --once --no-announce  # one round",
     ],
 )
 @click.option(
     "--log", "log_path", metavar="LOG", type=click.Path(path_type=Path),
-    help="Recorded log, or archive folder; by default archive/ in the data folder.",
+    help="Recorded log, or archive folder, read as it is; by default archive/ in the data folder, after archiving what is new.",
 )  # fmt: skip
 @click.option(
     "--every", type=Duration(), default="15m", show_default=True, help="From the start of a round to the next."
@@ -49,22 +49,21 @@ def command(
     log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None, slot: str,
     margin: float, fewest: int, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
-    """Every so often: read the log, train on from the version published last, and publish what passes the gate.
+    """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
 
-    A round that fails is told in one line, and the next one comes. SIGTERM stops the service; a training that it cuts off
-    leaves a checkpoint.
+    Where `headrace archive` runs on the same folder, that one archives. A round that fails is told in one line, and the next
+    one comes. SIGTERM stops the service; a training that it cuts off leaves a checkpoint.
     """
     from offline import log, schedule
     from offline.gate import GateConfig
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("headrace").setLevel(logging.INFO)
-    source = log_path or settings.data_dir / f"{settings.topic_prefix}archive"
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     plan = schedule.Plan(
         folder=settings.data_dir / "offline" / slot,
-        read=lambda: log.read(source, teaching, gap_ms),
+        read=lambda: log.read(log_path or _archived(settings), teaching, gap_ms),
         to=to or str(settings.data_dir / "published"),
         job=config_of(model, values, {"device": device}),
         gate=GateConfig(margin=margin),
@@ -82,3 +81,17 @@ def command(
             signal.signal(number, handler)
     if once and outcome.what in ("failed", "refused"):
         raise click.exceptions.Exit(1)
+
+
+def _archived(settings: Settings) -> Path:
+    """The archive's folder, with what topic ``events`` holds now. Raises as `archive.archive_once`."""
+    from infra import archive
+    from infra.archive_store import ArchiveBusy
+
+    told = logging.getLogger("headrace")
+    folder = archive.default_folder(settings)
+    try:
+        told.info("%s", archive.archive_once(settings, folder, tell=told.warning))
+    except ArchiveBusy as busy:
+        told.info("the archive is read as it is: %s", busy)
+    return folder

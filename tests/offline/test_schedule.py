@@ -182,7 +182,9 @@ def test_the_command_makes_one_round(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "round 1 published" in done.stderr
     assert len(list((tmp_path / "d" / "published").iterdir())) == 1
-    none = CliRunner().invoke(cli, ["offline", "--once", "--no-announce", "--data-dir", str(tmp_path / "e")])
+    none = CliRunner().invoke(
+        cli, ["offline", "--log", str(tmp_path / "none"), "--once", "--no-announce", "--data-dir", str(tmp_path / "e")]
+    )
     assert none.exit_code == 1
     assert "round 1 failed" in none.stderr
     assert not np.isnan(embeddings.read(next((tmp_path / "d" / "published").iterdir())).vectors).any()

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.archive import default_folder
+from infra.archive_store import SERVICE
 from infra.cli import COMMANDS
 from infra.settings import load
 
@@ -45,8 +47,8 @@ def has_health_check(name: str) -> bool:
 
 
 def test_the_services_are_those_that_are_documented() -> None:
-    assert SERVICES.keys() == {"kafka", "redis", "topics", "worker", "prometheus", "grafana"}
-    assert {"topics", "worker"} == OURS
+    assert SERVICES.keys() == {"kafka", "redis", "topics", "worker", "archive", "prometheus", "grafana"}
+    assert {"topics", "worker", "archive"} == OURS
     operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
     for name in SERVICES:
         assert f"| `{name}` |" in operations
@@ -132,6 +134,15 @@ def test_the_worker_listens_where_it_is_published_and_keeps_its_data() -> None:
     cache = re.search(r"NUMBA_CACHE_DIR=(\S+)", DOCKERFILE)
     assert cache
     assert cache[1] in folders, "the root file system is read-only"
+
+
+def test_the_archive_is_kept_and_looked_for_where_it_is() -> None:
+    service = SERVICES["archive"]
+    folder = default_folder(load(environ=service["environment"]))
+    volumes = dict(reversed(volume.split(":")) for volume in service["volumes"])
+    assert str(folder.parent) in volumes
+    assert service["healthcheck"]["test"] == ["CMD", "test", "-d", str(folder / SERVICE)]
+    assert "['optional-dependencies']['parquet']" in DOCKERFILE
 
 
 def test_a_client_on_this_machine_is_sent_back_to_the_published_port() -> None:

@@ -54,7 +54,13 @@ def lists_for(vectors: FloatArray, seed: int = 0, pause: Any = None) -> Lists | 
     order = np.argsort(nearest, kind="stable").astype(np.int32)
     starts = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(nearest, minlength=count), out=starts[1:])
-    return Lists(centroids, order, starts)
+    return Lists(_fixed(centroids), _fixed(order), _fixed(starts))
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """Read-only, as it is when it comes from a file: the search is compiled for that."""
+    array.setflags(write=False)
+    return array
 
 
 def _directions(vectors: Any) -> FloatArray:

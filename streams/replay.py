@@ -20,6 +20,9 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
+from online_models.deep import Version
+from online_models.prepared import prepare
+
 from . import recorded_log
 from .config import PipelineConfig
 from .contracts.events import Event, Source
@@ -58,9 +61,13 @@ class Replay:
     batch: int = 1
     progress: Callable[[int, int], None] = lambda done, total: None
     topic: str = "events"
+    model: Path | None = None
+    """Folder of an artefact of the deep model that answers from the start; it learns newcomers, and nothing takes its place."""
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(self.config, self.topic)
+        if self.model is not None:
+            self.pipeline.versions.install(Version(prepare(self.model), self.pipeline.knowledge.items))
 
     def _events(self, scan: Scan | None = None) -> Iterator[tuple[Event, Source]]:
         kept = 0

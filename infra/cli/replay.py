@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +36,9 @@ from streams.warm_up import warm_up
 @click.option("--recs-out", metavar="FILE", help="For every event, the list from just before it (.gz is compressed).")
 @click.option("--published", metavar="FILE", help="The records that a worker would publish (.gz is compressed).")
 @click.option("--report", "report_out", metavar="FILE", help="The report as JSON, and as a page beside it (.html).")
+@click.option(
+    "--model", metavar="DIR", type=click.Path(path_type=Path), help="An artefact of `headrace train` that takes part."
+)
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="Stop after this many events.")
 @click.option(
     "--batch",
@@ -47,8 +51,8 @@ from streams.warm_up import warm_up
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
 @with_settings
 def command(
-    log: str, recs_out: str | None, published: str | None, report_out: str | None, limit: int | None, batch: int, as_json: bool,
-    settings: Settings,
+    log: str, recs_out: str | None, published: str | None, report_out: str | None, model: Path | None, limit: int | None, batch: int,
+    as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Play LOG (JSON Lines, .gz or Parquet) and say how good the recommendations were, event by event.
 
@@ -74,7 +78,7 @@ def command(
                 bar.update(task, completed=done, total=total, rate=rate)
 
         topic = settings.topics.events
-        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress=progress, topic=topic)
+        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model)
         report = job.run()
     if report["events"] == 0:
         raise replay_report.no_events(report, log)

@@ -11,6 +11,7 @@ Any exception of ours ends the worker: what is not committed is delivered again,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -46,7 +47,7 @@ from .transport import Consumer, Transport
 log = logging.getLogger("headrace")
 
 TICK_S = 0.2
-STOP_PATIENCE_S = 3.0
+STOP_PATIENCE_S, LEAVE_S = 3.0, 1.0
 REDIS_PATIENCE_S = 30.0
 MAX_FETCH = 128 * 1024
 """Bytes of one fetch of a partition: what it holds stands before the next fetch of all other partitions."""
@@ -255,6 +256,9 @@ class Headrace(faust.App):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Stop reading, finish and commit, then keep what has been learned."""
         self.phase = "stopping"
+        if hasattr(self, "_models"):
+            with contextlib.suppress(asyncio.TimeoutError, ServiceError):
+                await asyncio.wait_for(self._models.leave(), LEAVE_S)
         await super().on_stop()
         if self._rim is not None and hasattr(self, "_keeper"):
             done, sound = self._rim.done, not self.crashed and self._rim.consistent

@@ -158,7 +158,15 @@ class ModelFeed:
             ]
             status = msgspec.structs.replace(self._status, live=name_of(self._versions.live), created=_now_ms())
             records.append(Outgoing(self._topics.model_status, self._worker.encode(), self._encode(status)))
-            await self._publisher.publish(records)
+            if not self._left:
+                await self._publisher.publish(records)
+
+    async def leave(self) -> None:
+        """Take this worker's status off the topic."""
+        self._left = True
+        await self._publisher.publish([Outgoing(self._topics.model_status, self._worker.encode(), None)])
+
+    _left = False
 
     def _say(self, candidate: str | None, step: str, error: str = "", moments: int = 0) -> None:
         self._status = msgspec.structs.replace(
@@ -196,6 +204,9 @@ class ModelFeed:
                 self._settled()
         if live != _name(versions.live):
             self._change_live(wanted, live)
+        elif wanted.pinned and versions.trial is not None:
+            versions.install(versions.live)  # no trial and no watch, so that nothing here speaks against the operator
+            self._settled()
         if versions.candidate is not None and versions.candidate.name != candidate:
             versions.roll_back()
             self._settled()
@@ -205,7 +216,7 @@ class ModelFeed:
     def _change_live(self, wanted: Wanted, live: str | None) -> None:
         versions = self._versions
         if live is not None and live == _name(versions.candidate):
-            versions.promote()
+            versions.promote() if not wanted.pinned else versions.install(versions.candidate)
         elif live is None or live == _name(versions.previous):
             versions.install(versions.previous if live is not None else None)
         elif wanted.live is not None:

@@ -24,7 +24,7 @@ class Outgoing(NamedTuple):
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 @lru_cache(maxsize=1 << 17)

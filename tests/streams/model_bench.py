@@ -60,6 +60,7 @@ class Bench:
         self.models, self.decisions = Topic(TOPICS.models), Topic(TOPICS.model_decisions)
         self.statuses: list[WorkerStatus] = []
         self.decided: list[Decision] = []
+        self.gone: list[str] = []
         self.offset = 0
         self.feed = ModelFeed(
             self.pipeline, self.models, self.decisions, Cache(folder / "cache"), self, TOPICS, "w1", self._since  # type: ignore[arg-type]
@@ -71,10 +72,12 @@ class Bench:
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         for record in records:
-            if record.topic == TOPICS.model_decisions:
+            if record.topic == TOPICS.model_decisions and record.value is not None:
                 decision = msgspec.json.decode(record.value, type=Decision)
                 self.decided.append(decision)
                 self.decisions.put(decision, record.key.decode())
+            elif record.value is None:
+                self.gone.append(record.key.decode())
             else:
                 self.statuses.append(msgspec.json.decode(record.value, type=WorkerStatus))
 

@@ -175,6 +175,44 @@ async def test_a_pin_is_obeyed_and_nothing_is_tried_beside_it(bench: Bench) -> N
     assert candidate(bench) is None
 
 
+async def test_a_pin_in_the_middle_of_a_trial_ends_it_for_good(bench: Bench) -> None:
+    a = bench.announce("a", vectors_of(GROUPS))
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    bench.events(1_000, seed=2)
+    shuffled = np.random.default_rng(8).permutation(GROUPS).tolist()
+    b = bench.announce("b", vectors_of(shuffled, seed=3), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
+    bench.decisions.put(Decision(announcement=b, state="pinned", by="operator", created=9))
+    await bench.until(lambda: live(bench) == b.version)
+    bench.events(2_000, seed=3)
+    bench.feed.flip()
+    assert live(bench) == b.version
+    assert bench.decided == [], "nothing speaks against the operator"
+
+
+async def test_a_pin_of_what_is_live_and_still_watched_ends_the_watch(bench: Bench) -> None:
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: candidate(bench) == a.version)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    assert bench.pipeline.versions.trial is not None
+    bench.decisions.put(Decision(announcement=a, state="pinned", by="operator", created=2))
+    await bench.until(lambda: bench.pipeline.versions.trial is None)
+    assert live(bench) == a.version
+
+
+async def test_a_worker_that_stops_takes_its_status_away(bench: Bench) -> None:
+    bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: bool(bench.statuses))
+    await bench.feed.leave()
+    assert bench.gone == ["w1"]
+    before = len(bench.statuses)
+    bench.feed._say(None, "late")
+    await asyncio.sleep(0.05)
+    assert len(bench.statuses) == before
+
+
 async def test_a_restart_comes_up_with_the_version_last_promoted(bench: Bench, tmp_path: Path) -> None:
     a = bench.made("a", vectors_of(GROUPS))
     bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))

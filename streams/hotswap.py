@@ -45,6 +45,8 @@ class Versions:
         self.previous: Version | None = None
         self.candidate: Version | None = None
         self.trial: Trial | None = None
+        self.flip_s = 0.0
+        """How long the latest change of what answers has taken."""
         self.changed: Callable[[Trial], None] = lambda trial: None
         self.recent: dict[str, tuple[int, npt.NDArray[np.float64]]] = {}
         """Version → moments judged and recent metrics of the lists that users got with it."""
@@ -68,17 +70,29 @@ class Versions:
 
     # -- flips --------------------------------------------------------------------------------------------------------
 
+    def align(self, version: Version) -> None:
+        """Give a version that answers nobody yet what was learned online before it. Takes a while: not between two events."""
+        live = self.live
+        if live is None:
+            self._deep.take_up(version)
+            return
+        found = inherit(live, version, self._items.count)
+        log.info(
+            "%s takes over %d items learned online from %s, %d dropped (fit of the spaces %.2f)",
+            *(version.name, found.taken, live.name, found.dropped, found.fit),
+        )
+
     def install(self, version: Version | None) -> None:
         """Live from now on, without a trial; None: no deep model."""
-        if version is not None and version is not self.live:
-            self._inherit(version)
+        if version is not None:
+            version.catch_up()
         self.previous, self.live = self.live if version is not self.live else self.previous, version
         self.candidate = self.trial = None
         self._follow()
 
     def begin(self, version: Version) -> None:
         """Put a version on trial, in place of one that may be on trial already."""
-        self._inherit(version)
+        version.catch_up()
         self.candidate, self.trial = version, Trial(version.name, self._config)
         self._follow()
 
@@ -96,17 +110,6 @@ class Versions:
             self.live, self.previous = self.previous, None
         self.candidate = self.trial = None
         self._follow()
-
-    def _inherit(self, version: Version) -> None:
-        version.catch_up()
-        if self.live is None:
-            self._deep.take_up(version)
-            return
-        found = inherit(self.live, version, self._items.count)
-        log.info(
-            "%s takes over %d items learned online from %s, %d dropped (fit of the spaces %.2f)",
-            *(version.name, found.taken, self.live.name, found.dropped, found.fit),
-        )
 
     def _follow(self) -> None:
         watched = self.trial is not None and not self.trial.over
@@ -151,6 +154,7 @@ class Versions:
         out: dict[str, float | dict[str, float]] = {
             "ndcg_at_20": {name: float(mean[NDCG]) for name, (_, mean) in self.recent.items()},
             "moments": {name: float(n) for name, (n, _) in self.recent.items()},
+            "flip_seconds": self.flip_s,
             "live": {} if self.live is None else {self.live.name: 1.0},
         }
         if self.trial is not None:

@@ -192,16 +192,16 @@ class ModelFeed:
 
     def flip(self) -> None:
         """Do what is wanted and can be done at once, and start what takes time. Between micro-batches only."""
-        wanted, versions = self.fleet.wanted, self._versions
+        began, wanted, versions = time.perf_counter(), self.fleet.wanted, self._versions
         live, candidate = _version(wanted.live), _version(wanted.candidate)
         ready, self._ready = self._ready, None
         if ready is not None and ready.generation == self._table.generation:
             if ready.name == live != _name(versions.live):
                 versions.install(ready)
-                self._settled()
             elif ready.name == candidate != _name(versions.candidate):
                 versions.begin(ready)
-                self._settled()
+            versions.flip_s = time.perf_counter() - began
+            self._settled()
         if live != _name(versions.live):
             self._change_live(wanted, live)
         elif wanted.pinned and versions.trial is not None:
@@ -272,6 +272,7 @@ class ModelFeed:
         while True:
             version = await asyncio.to_thread(Version, ready, self._table)
             await self._replay(version)
+            await asyncio.to_thread(self._versions.align, version)
             if version.generation == self._table.generation:
                 return version
             log.info("the item table was compacted while model %s was on its way: once more", name)

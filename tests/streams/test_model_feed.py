@@ -261,6 +261,29 @@ async def test_newcomers_learn_from_what_happened_since_the_training(tmp_path: P
     assert len(learned) > 40
 
 
+async def test_what_was_learned_online_is_taken_along(bench: Bench) -> None:
+    known, vectors = IDS[:60], vectors_of(GROUPS)[:60]
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(16, 16)))[0].astype(np.float32)
+    a = bench.made("a", vectors, ids=known)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.until(lambda: live(bench) == a.version)
+    bench.events(800, seed=2)
+    before = bench.pipeline.versions.live
+    b = bench.made("b", vectors @ turn, ids=known, created=2)
+    bench.decisions.put(Decision(announcement=b, state="promoted", by="w2", created=2))
+    await bench.until(lambda: live(bench) == b.version)
+    after = bench.pipeline.versions.live
+    assert before is not None
+    assert after is not None
+    old = {
+        item: before.newcomers.vectors[slot] for slot, item in enumerate(before.newcomers.item.tolist()) if item >= 0
+    }
+    new = {item: after.newcomers.vectors[slot] for slot, item in enumerate(after.newcomers.item.tolist()) if item >= 0}
+    assert len(old) > 40
+    assert all(np.allclose(new[item], vector @ turn, atol=0.05) for item, vector in old.items())
+    assert bench.pipeline.versions.flip_s > 0.0
+
+
 async def test_copies_that_nobody_needs_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.model_fetch.KEEP_S", 0.0)
     found = []

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .ann import cosines, scan, search
 from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
+from .encoder import Stepping
 from .items import ItemTable
 from .prepared import Prepared
 
-CACHE = 20_000
-"""Queries kept: the list after an event and the next event's fresh list ask the same."""
+CACHE = 5_000
+"""Sessions whose query is kept: the list after an event and the next event's fresh list ask the same."""
+STEPS = 8
+"""A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once. (Which
+way it goes depends on the session alone, so that the bits of a query do not depend on who asked before.)"""
 NEWCOMERS = 4_096
 """Items beside the artefact's that have a vector, at most; the one that got its first longest ago makes room."""
 STEADY = 50
@@ -85,11 +90,12 @@ class Version:
         artefact = prepared.artefact
         self.name, self.artefact, self._prepared = artefact.manifest.version, artefact, prepared
         self.vectors, self.encoder = artefact.vectors, prepared.encoder
+        self._stepping = self.encoder if isinstance(self.encoder, Stepping) else None
         self.bias: FloatArray = artefact.bias if artefact.bias is not None else np.zeros(0, np.float32)
         self.item_of: IntArray = np.full(len(self.vectors), -1, np.int32)
         self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
         self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
-        self._queries: OrderedDict[bytes, FloatArray | None] = OrderedDict()
+        self._queries: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
         self._table, self.generation = table, table.generation
         self._n: int = len(table)
         self.newcomers.know(self._n)
@@ -133,11 +139,23 @@ class Version:
         if not len(rows):
             return None
         key = rows.tobytes()
-        if key not in self._queries:
-            if len(self._queries) >= CACHE:
+        found = self._queries.get(key)
+        if found is None:
+            found = self._queries[key] = self._encode(rows, key)
+            if len(self._queries) > CACHE:
                 self._queries.popitem(last=False)
-            self._queries[key] = self.encoder.encode(rows)
-        return self._queries[key]
+        return found[1]
+
+    def _encode(self, rows: NDArray[np.int64], key: bytes) -> tuple[Any, FloatArray | None]:
+        """What the encoder keeps of the session, and its query."""
+        encoder = self._stepping
+        if len(rows) > STEPS or encoder is None:
+            return None, self.encoder.encode(rows)
+        before = self._queries.get(key[: -rows.itemsize])
+        memory, query = before if before is not None else (encoder.start(), None)
+        for row in rows[-1:] if before is not None else rows:
+            memory, query = encoder.step(memory, int(row))
+        return memory, query
 
     def learn_one(self, o: Observation) -> None:
         """Follow an item that the version was not trained with."""

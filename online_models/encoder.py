@@ -6,7 +6,7 @@ Made from an artefact by `load`. The weights are those of the offline models of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
@@ -29,6 +29,19 @@ class Encoder(Protocol):
 
     def encode(self, rows: Rows) -> Floats | None:
         """The query [dims] after the items ``rows`` (oldest first; -1 for unknown ones); None when none is known."""
+
+
+@runtime_checkable
+class Stepping(Protocol):
+    """An encoder that takes one event on top of what it keeps of the earlier ones."""
+
+    length: int
+
+    def start(self) -> Any:
+        """What is kept before a session's first event."""
+
+    def step(self, memory: Any, row: int) -> tuple[Any, Floats]:
+        """What is kept after one more event, and the query; ``memory`` stays as it is. For up to ``length`` events."""
 
 
 def load(artefact: Artefact) -> Encoder | None:
@@ -77,21 +90,20 @@ class GruEncoder:
         """The state [dims] before a session's first event."""
         return np.zeros(len(self._bi) // 3, np.float32)
 
-    def step(self, state: Floats, row: int) -> Floats:
-        """The state after one more event; ``state`` stays as it is."""
+    def step(self, state: Floats, row: int) -> tuple[Floats, Floats]:
+        """The state after one more event, and the query; ``state`` stays as it is."""
         x = np.asarray(self._vectors[row])
         found: Floats = _gru_step(x, state, self._wi, self._wh, self._bi, self._bh)
-        return found
+        return found, self._query(found)
 
     def encode(self, rows: Rows) -> Floats | None:
         """See `Encoder`."""
         state, known = self.start(), rows[rows >= 0][-self.length :]
         for row in known:
-            state = self.step(state, int(row))
-        return self.query(state) if len(known) else None
+            state = _gru_step(np.asarray(self._vectors[row]), state, self._wi, self._wh, self._bi, self._bh)
+        return self._query(state) if len(known) else None
 
-    def query(self, state: Floats) -> Floats:
-        """The query of a state."""
+    def _query(self, state: Floats) -> Floats:
         if not self._scale:
             return state
         found: Floats = state * (self._scale / max(np.sqrt(state @ state), np.float32(1e-12)))

@@ -7,9 +7,8 @@ import itertools
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from infra import local, publishing, topics
+from infra import local, publishing, topics, worker_pages
 from infra.importers.engine import import_log
 from infra.importers.formats import formats
 from infra.importers.formats.completejourney import product_catalogue
@@ -33,11 +32,16 @@ PARTITIONS = 4
 WORKERS = 2
 
 
-class _Latency(msgspec.Struct):
+class _Cause(msgspec.Struct):
+    event_id: str
+
+
+class _Head(msgspec.Struct):
+    caused_by: _Cause | None = None
     latency_ms: float | None = None
 
 
-_decode_latency = msgspec.json.Decoder(_Latency).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_recommendation = msgspec.json.Decoder(Recommendation).decode
 
@@ -79,24 +83,24 @@ def services(
     yield Settings(**(values | {"data_dir": folder / "data"}))
 
 
-def start_worker(settings: Settings, folder: Path, number: int) -> local.Service:
-    """A worker in a process of its own, ready to take events."""
+def start_worker(settings: Settings, folder: Path, number: int, config: Path | None = None) -> local.Service:
+    """A worker in a process of its own, ready to take events. ``config``: a settings file with its tables."""
 
     def command(port: int) -> list[str]:
         return [sys.executable, "-m", "infra.cli", "worker", "--web", f"127.0.0.1:{port}"]
 
     log = folder / f"worker-{number}.log"
-    return local.start_service(f"worker {number}", command, log, is_up, environ=environment_of(settings))
+    return local.start_service(f"worker {number}", command, log, is_up, environ=environment_of(settings, config))
 
 
 def is_up(address: str) -> bool:
     """Whether the worker's HTTP answers at all."""
-    return _get(f"http://{address}/healthz") is not None
+    return worker_pages.get(f"http://{address}/healthz") is not None
 
 
 def is_ready(address: str) -> bool:
     """Whether the worker has its partitions and its state."""
-    return _get(f"http://{address}/readyz") is not None
+    return worker_pages.get(f"http://{address}/readyz") is not None
 
 
 def await_ready(workers: list[local.Service], patience_s: float = 90.0) -> None:
@@ -117,15 +121,6 @@ def last_line(log: Path) -> str:
     return lines[-1][-200:] if lines else "an empty log"
 
 
-def _get(url: str) -> bytes | None:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - http://127.0.0.1 only
-            body: bytes = answer.read()
-            return body
-    except OSError:
-        return None
-
-
 @dataclass
 class Watch:
     """What has come out of topic ``recommendations`` so far, read by a thread of its own."""
@@ -136,6 +131,8 @@ class Watch:
     last_s: float = 0.0
     latencies: list[float] = field(default_factory=list)
     latest: dict[str, bytes] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    """Events that a list has come out for; a list that is published twice counts once."""
     last: Recommendation | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -155,7 +152,10 @@ class Watch:
         self.published += len(records)
         for record in records:
             self.latest[record.key.decode()] = record.value
-            self.latencies.append(_decode_latency(record.value).latency_ms or 0.0)
+            head = _decode_head(record.value)
+            self.latencies.append(head.latency_ms or 0.0)
+            if head.caused_by is not None:
+                self.answered.add(head.caused_by.event_id)
         self.last = _decode_recommendation(records[-1].value)
 
     def lap(self) -> None:
@@ -197,29 +197,6 @@ class Watch:
         return _decode_recommendation(raw) if raw else None
 
 
-def quality(workers: list[local.Service]) -> dict[str, dict[str, float]]:
-    """List name → metric → recent value, over all workers, weighted by how many moments each has judged."""
-    sums: dict[str, Counter[str]] = {}
-    total = 0.0
-    for worker in workers:
-        page = (_get(f"http://{worker.address}/metrics") or b"").decode()
-        values = dict(_samples(page))
-        moments = values.get(("headrace_pipeline_moments", ""), 0.0)
-        total += moments
-        for (metric, name), value in values.items():
-            if name and metric.startswith("headrace_pipeline_") and metric.endswith("_at_20"):
-                sums.setdefault(name, Counter())[metric[len("headrace_pipeline_") :]] += value * moments  # type: ignore[assignment]
-    return {name: {m: v / total for m, v in row.items()} for name, row in sums.items()} if total else {}
-
-
-def _samples(page: str) -> Iterator[tuple[tuple[str, str], float]]:
-    for line in page.splitlines():
-        if line.startswith("headrace_pipeline_"):
-            left, _, value = line.rpartition(" ")
-            metric, _, label = left.partition("{")
-            yield (metric, label[len('name="') : -len('"}')]), float(value)
-
-
 def title_of(item_id: str, catalogue: dict[str, Item]) -> str:
     """The name that a person knows an item by."""
     item = catalogue.get(item_id)
@@ -250,17 +227,25 @@ def typical_users(shop: Shop, count: int = 3) -> dict[str, list[Event]]:
     return {user: list(seen[user]) for user in ranked[:count]}
 
 
-class Player:
-    """Publishes catalogue and log from a thread: the first part as fast as the broker takes it, the rest at a steady rate.
+@dataclass(frozen=True)
+class Part:
+    """Of a log that is played: up to event number ``until``, each event at the ``rate`` (events/s) that is asked for before it.
 
-    ``rate`` (events/s) is asked for when the first part has been sent, so it can wait for what the workers reach.
+    The first time, ``rate`` may wait for what the workers reach. None: as fast as the broker takes it.
     """
 
-    def __init__(self, settings: Settings, shop: Shop, full_speed: int, rate: Callable[[], float]) -> None:
-        self._settings, self._shop, self._full_speed, self._rate = settings, shop, full_speed, rate
+    until: int
+    rate: Callable[[int], float] | None = None
+
+
+class Player:
+    """Publishes catalogue and log from a thread, part after part."""
+
+    def __init__(self, settings: Settings, shop: Shop, parts: Sequence[Part]) -> None:
+        self._settings, self._shop, self._parts = settings, shop, parts
         self.sent = 0
-        self.steady_rate = 0.0
-        """Events a second that went out after the first part: the rate that was asked for, if there was time to keep it."""
+        self.rates = [0.0] * len(parts)
+        """Events a second that each part has reached: the rate that was asked for, if there was time to keep it."""
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="publish")
 
@@ -276,15 +261,18 @@ class Player:
             self.failure = error
 
     def _lines(self) -> Iterator[bytes]:
-        began = rate = 0.0
-        for n, raw in enumerate(recorded_log.read(str(self._shop.log))):
-            if n == self._full_speed:
-                rate, began = self._rate(), time.monotonic()
-            if n >= self._full_speed:
-                wait = began + (n - self._full_speed) / rate - time.monotonic()
-                if wait > 0.002:
+        lines = iter(recorded_log.read(str(self._shop.log)))
+        for number, part in enumerate(self._parts):
+            began = due = 0.0
+            start = self.sent
+            for raw in itertools.islice(lines, max(part.until - start, 0)):
+                gap = 1.0 / part.rate(self.sent) if part.rate is not None else 0.0
+                began = began or time.monotonic()
+                due = due or began
+                if part.rate is not None and (wait := due - time.monotonic()) > 0.002:
                     time.sleep(wait)
-            self.sent = n + 1
-            if n > self._full_speed:
-                self.steady_rate = (n - self._full_speed) / max(time.monotonic() - began, 1e-9)
-            yield raw
+                due += gap
+                if self.sent > start:
+                    self.rates[number] = (self.sent - start) / max(time.monotonic() - began, 1e-9)
+                self.sent += 1
+                yield raw

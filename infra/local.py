@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from online_models.errors import ServiceError
 
@@ -169,14 +170,7 @@ def start_service(
     for _ in range(_ATTEMPTS if port is None else 1):
         chosen = port or free_port()
         with log.open("ab") as output:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", *command(chosen)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environ,
-            )
+            process = _guarded(command(chosen), output, output, environ)
         service = Service(name, f"127.0.0.1:{chosen}", log, process)
         try:
             if _wait(service, answers):
@@ -187,6 +181,25 @@ def start_service(
         service.stop()
     last = (log.read_text("utf-8", "replace").strip().splitlines() or ["an empty log"])[-1]
     raise ServiceError(f"{name} to answer within {START_TIMEOUT_S:.0f} s", last[-200:], f"see {log}")
+
+
+def start_task(name: str, command: list[str], log: Path, result: Path, environ: dict[str, str]) -> Service:
+    """Start a command that ends by itself and has no address: stdout goes to ``result``, stderr to ``log``."""
+    with log.open("ab") as errors, result.open("wb") as output:
+        return Service(name, "", log, _guarded(command, output, errors, environ))
+
+
+def _guarded(
+    command: list[str], output: IO[bytes], errors: IO[bytes], environ: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=errors,
+        start_new_session=True,
+        env=environ,
+    )
 
 
 def _wait(service: Service, answers: Callable[[str], bool]) -> bool:

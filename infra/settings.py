@@ -35,7 +35,7 @@ else:
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
 TEST_VARIABLES = "HEADRACE_TEST_"
 """Variables that start so belong to the tests and are none of ours."""
-_NAMED = "headrace.named"
+_NAMED, _FILE = "headrace.named", "headrace.file"
 
 
 def default_data_dir() -> Path:
@@ -204,12 +204,23 @@ def _given(
     """What is set anywhere, even to its default."""
     environ = os.environ if environ is None else environ
     from_environment = _from_environment(environ)
-    if config is None and environ.get(CONFIG_VARIABLE):
-        config = Path(environ[CONFIG_VARIABLE]).expanduser()
+    config = _file(config, environ)
     by_flag = {
         name: _parse(name, text, _SETTINGS[name].flag) for name, text in (flags or {}).items() if text is not None
     }
     return (_from_file(config) if config else {}) | from_environment | by_flag
+
+
+def _file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if config is None and environ.get(CONFIG_VARIABLE):
+        return Path(environ[CONFIG_VARIABLE]).expanduser()
+    return config
+
+
+def settings_file() -> Path | None:
+    """The settings file of the command that runs, if its user has named one."""
+    found: Path | None = click.get_current_context().meta.get(_FILE)
+    return found
 
 
 def named() -> frozenset[str]:
@@ -217,10 +228,13 @@ def named() -> frozenset[str]:
     return frozenset(click.get_current_context().meta.get(_NAMED, ()))
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment of a process that is to have these settings (tables aside): unlike flags, nobody else can read it."""
+def environment_of(settings: Settings, config: Path | None = None) -> dict[str, str]:
+    """The environment of a process that is to have these settings: unlike flags, nobody else can read it.
+
+    Tables come from the file ``config``, if there is one.
+    """
     ours = {setting.variable: str(getattr(settings, name)) for name, setting in _SETTINGS.items()}
-    return {**os.environ, **ours}
+    return {**os.environ, **ours} | ({CONFIG_VARIABLE: str(config)} if config is not None else {})
 
 
 class SharedOption(click.Option):
@@ -233,7 +247,8 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(*args: Any, config: Path | None, **options: Any) -> Any:
         given = _given({name: options.pop(name) for name in _SETTINGS}, config, None)
-        click.get_current_context().meta[_NAMED] = given.keys()
+        meta = click.get_current_context().meta
+        meta[_NAMED], meta[_FILE] = given.keys(), _file(config, os.environ)
         return command(*args, settings=Settings(**given), **options)
 
     def check(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from infra import demo, local
+from infra import demo, demo_tables, local
 from infra.cli import demo as shown
+from infra.demo_play import Measured, Plan
 from infra.settings import Settings
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event
@@ -54,10 +55,31 @@ def test_no_figure_before_there_is_one(shop: demo.Shop) -> None:
     assert "0.250 lately" in text
 
 
-def test_says_what_it_waits_for() -> None:
-    assert "as fast as it goes" in shown._doing(10, 75, None)
-    assert "waiting until the workers have caught up" in shown._doing(75, 75, None)
-    assert "half of that speed (1,600 events/s)" in shown._doing(80, 75, 1600.0)
+class Played:
+    """As far as a `Play` has come."""
+
+    def __init__(
+        self, retrain: bool, sent: int, speed: float | None, steady: bool = False, coming: bool = False
+    ) -> None:
+        self.plan, self.speed, self.coming = Plan.of(80, retrain), speed, coming
+        self.steady = Measured(1.0, 1.0, 1.0) if steady else None
+        self.player = type("P", (), {"sent": sent})
+
+
+@pytest.mark.parametrize(
+    ("played", "told"),
+    [
+        (Played(False, 10, None), "three quarters of the log as fast as it goes"),
+        (Played(False, 60, None), "waiting until the workers have caught up"),
+        (Played(False, 70, 3200.0), "the last quarter at half of that speed (3,200 events/s)"),
+        (Played(True, 10, None), "three eighths of the log as fast as it goes"),
+        (Played(True, 35, 3200.0), "an eighth at half of that speed"),
+        (Played(True, 45, 3200.0, steady=True, coming=True), "a trickle, until a model has been trained"),
+        (Played(True, 70, 3200.0, steady=True), "the rest at a quarter of the full speed (800 events/s)"),
+    ],
+)
+def test_says_what_it_waits_for(played: Any, told: str) -> None:
+    assert told in shown._doing(played)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
@@ -66,7 +88,7 @@ def test_names_can_be_told_apart(shop: demo.Shop, width: int) -> None:
     latest = type("Made", (), {"items": items})
     watch = type("W", (), {"recommendation": lambda self, user: latest})()
     console = Console(file=io.StringIO(), width=width)
-    shown._people(console, shop, watch)  # type: ignore[arg-type]
+    demo_tables.people(console, shop, watch)  # type: ignore[arg-type]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
@@ -82,7 +104,7 @@ def test_columns_hold_however_long_a_name_is(shop: demo.Shop, width: int) -> Non
     shop.catalogue["9"] = Item(item_id="9", title=word)
     watch = type("W", (), {"recommendation": lambda self, user: type("Made", (), {"items": [item] * 5})})()
     console = Console(file=io.StringIO(), width=width)
-    shown._people(console, shop, watch)  # type: ignore[arg-type]
+    demo_tables.people(console, shop, watch)  # type: ignore[arg-type]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line for line in text.splitlines() if line.startswith("│")]
     edges = {tuple(n for n, letter in enumerate(row) if letter == "│") for row in rows}
@@ -97,14 +119,19 @@ def test_columns_hold_however_long_a_name_is(shop: demo.Shop, width: int) -> Non
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_a_figure_takes_one_line(shop: demo.Shop, width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
-    shown._figures(console, shop, 1_234_567.0, (617_283.5, 3.21, 45_678.9))
+    demo_tables.figures(console, shop, 1_234_567.0, Measured(617_283.5, 3.21, 45_678.9))
     rows = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]  # type: ignore[attr-defined]
     assert [row.split("│")[2].strip() for row in rows] == ["100", "1,234,567", "617,284", "3.2 ms", "45,678.9 ms"]
     assert "(50% of that)" in rows[2]
 
 
-def test_half_speed_is_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_part_has_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[float] = []
+    asked: list[int] = []
+
+    def slower(number: int) -> float:
+        asked.append(number)
+        return 50.0
 
     def publish_log(settings: Settings, lines: Iterator[bytes], *rest: Any, **options: Any) -> None:
         for _ in lines:
@@ -112,13 +139,15 @@ def test_half_speed_is_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch:
 
     monkeypatch.setattr(demo.publishing, "publish_log", publish_log)
     monkeypatch.setattr(demo.publishing, "publish_catalogue", lambda *arguments: 0)
-    player = demo.Player(Settings(), shop, 60, lambda: 100.0)
+    player = demo.Player(Settings(), shop, [demo.Part(60), demo.Part(80, lambda number: 100.0), demo.Part(100, slower)])
     player.start()
     player._thread.join(20)
     assert player.failure is None
     assert len(sent) == 100
-    assert player.steady_rate == pytest.approx(39 / (sent[-1] - sent[60]), rel=0.05)
-    assert player.steady_rate <= 101
+    assert player.rates[1:] == pytest.approx([19 / (sent[79] - sent[60]), 19 / (sent[99] - sent[80])], rel=0.05)
+    assert player.rates[1] <= 101
+    assert player.rates[2] <= 51
+    assert asked == list(range(80, 100))
 
 
 @pytest.mark.parametrize(

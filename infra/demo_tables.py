@@ -130,4 +130,5 @@ def compared(known: Known | None) -> str:
     d = known.decision if known is not None else None
     if d is None or d.difference is None or d.low is None or d.high is None:
         return "not decided"
-    return difference(Comparison(d.moments or 0, d.difference, d.low, d.high))
+    shown = "" if d.low > 0.0 or d.high < 0.0 else ": so few moments show no difference"
+    return difference(Comparison(d.moments or 0, d.difference, d.low, d.high)) + shown

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -135,7 +136,14 @@ def test_the_table_says_what_was_decided_and_what_was_dropped(retrain: Retrain) 
     rows = table(retrain, overview("live", PROMOTED), SO_FAR, none=Served(2000, 0.0964))
     assert rows["trained on"] == "1,234 events in 14 s, on one thread"
     assert rows["trial"] == "promoted: everybody gets it, after 400 moments of one worker"
-    assert rows["with it minus without it, at the same moments"] == "NDCG@20 +0.0030, interval -0.0400 to +0.0500"
+    assert rows["with it minus without it, at the same moments"] == (
+        "NDCG@20 +0.0030, interval -0.0400 to +0.0500: so few moments show no difference"
+    )
+    sure = msgspec.structs.replace(PROMOTED, low=0.001)
+    assert (
+        "no difference"
+        not in table(retrain, overview("live", sure), SO_FAR)["with it minus without it, at the same moments"]
+    )
     assert "40 moments" in rows["the same when the log was over"]
     assert rows["lists without it (version none)"] == "NDCG@20 0.0964, lately, of 2,000 moments"
     assert rows["lists with it"] == "none judged yet"

@@ -134,16 +134,6 @@ class Watch:
     answered: set[str] = field(default_factory=set)
     """Events that a list has come out for; a list that is published twice counts once."""
     last: Recommendation | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """Read until told to stop."""
-        with topics.consumer(self.settings, auto_offset_reset="earliest", fetch_max_wait_ms=20) as consumer:
-            consumer.assign(topics.require(self.settings, self.settings.topics.recommendations))
-            consumer.seek_to_beginning()
-            while not self._stop.is_set():
-                for records in consumer.poll(timeout_ms=100).values():
-                    self._take(records)
 
     def _take(self, records: list[Any]) -> None:
         now = time.monotonic()
@@ -168,13 +158,8 @@ class Watch:
     @contextmanager
     def running(self) -> Iterator[Watch]:
         """Watch in the background."""
-        thread = threading.Thread(target=self.run, daemon=True, name="watch")
-        thread.start()
-        try:
+        with topics.followed(self.settings, self._take, self.settings.topics.recommendations):
             yield self
-        finally:
-            self._stop.set()
-            thread.join(timeout=5)
 
     @property
     def measured_s(self) -> float:

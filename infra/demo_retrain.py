@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -167,28 +168,18 @@ class ModelWatch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._models = models.Models(settings.topics)
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
 
-    def _run(self) -> None:
-        names = self._settings.topics
-        with topics.consumer(self._settings, fetch_max_wait_ms=200) as consumer:
-            consumer.assign(topics.require(self._settings, names.models, names.model_decisions, names.model_status))
-            consumer.seek_to_beginning()
-            while not self._stop.is_set():
-                for records in consumer.poll(timeout_ms=200).values():
-                    with self._lock:
-                        self._models.take(records)
+    def _take(self, records: list[Any]) -> None:
+        with self._lock:
+            self._models.take(records)
 
     @contextmanager
     def running(self) -> Iterator[ModelWatch]:
         """Watch in the background."""
-        thread = threading.Thread(target=self._run, daemon=True, name="models")
-        thread.start()
-        try:
+        names = self._settings.topics
+        with topics.followed(self._settings, self._take, names.models, names.model_decisions, names.model_status):
             yield self
-        finally:
-            self._stop.set()
-            thread.join(timeout=5)
 
     @property
     def overview(self) -> models.Overview:

@@ -6,8 +6,9 @@ The clients are kafka-python's: for commands that come and go. The worker has it
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -109,6 +110,28 @@ def consumer(settings: Settings, **options: Any) -> contextlib.AbstractContextMa
         "allow_auto_create_topics": False,
     }
     return _client(settings, KafkaConsumer, defaults | options)
+
+
+@contextlib.contextmanager
+def followed(settings: Settings, take: Callable[[list[Any]], None], *topics: str) -> Iterator[None]:
+    """Call ``take`` with the records of ``topics``, from their first on, by a thread of its own, until the end of the block."""
+    stop = threading.Event()
+
+    def run() -> None:
+        with consumer(settings) as client:
+            client.assign(require(settings, *topics))
+            client.seek_to_beginning()
+            while not stop.is_set():
+                for records in client.poll(timeout_ms=100).values():
+                    take(records)
+
+    thread = threading.Thread(target=run, daemon=True, name=f"follow {', '.join(topics)}")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
 
 
 def producer(settings: Settings, **options: Any) -> contextlib.AbstractContextManager[Any]:

@@ -75,6 +75,20 @@ def await_lists(watch: Collector, worker: local.Service, count: int) -> None:
         time.sleep(0.02)
 
 
+def one_worker(stack: ExitStack, folder: Path, kafka: str | None) -> tuple[Settings, local.Service, Collector]:
+    """A broker with one partition, a Redis, a worker that is ready, and what comes out of it; they end with the stack."""
+    broker = local.start_kafka(Path(kafka), folder / "kafka") if kafka else local.start_broker(folder)
+    stack.enter_context(broker)
+    redis = stack.enter_context(local.start_redis(folder))
+    settings = Settings(broker=broker.address, redis=f"redis://{redis.address}/0", data_dir=folder / "data")
+    topics.create(settings, 1)
+    worker = stack.enter_context(demo.start_worker(settings, folder, 0))
+    demo.await_ready([worker])
+    watch = Collector(settings)
+    stack.enter_context(watch.running())
+    return settings, worker, watch
+
+
 @click.command()
 @click.argument("log")
 @click.option(
@@ -88,15 +102,7 @@ def command(log: str, kafka: str | None, events: int, kills: int) -> None:
     first = len(lines) * 3 // 4
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-bench-")))
-        broker = local.start_kafka(Path(kafka), folder / "kafka") if kafka else local.start_broker(folder)
-        stack.enter_context(broker)
-        redis = stack.enter_context(local.start_redis(folder))
-        settings = Settings(broker=broker.address, redis=f"redis://{redis.address}/0", data_dir=folder / "data")
-        topics.create(settings, 1)
-        worker = stack.enter_context(demo.start_worker(settings, folder, 0))
-        demo.await_ready([worker])
-        watch = Collector(settings)
-        stack.enter_context(watch.running())
+        settings, worker, watch = one_worker(stack, folder, kafka)
         sender = threading.Thread(target=publish, args=(settings, lines[:first], None))
         sender.start()
         for n in range(kills):

@@ -15,13 +15,13 @@ import click
 import msgspec
 import numpy as np
 
-from infra import demo, local, models, topics
+from infra import demo, local, models
 from infra.settings import Settings
 from online_models import embeddings
 from online_models.embeddings import Trained
 from streams import recorded_log
 from streams.contracts.models import Announcement, Decision, TrainedOn
-from tests.bench.live import Collector, await_lists, publish
+from tests.bench.live import await_lists, one_worker, publish
 
 PATIENCE_S = 300
 QUIET_S = 15.0
@@ -108,15 +108,7 @@ def command(log: str, kafka: str | None, items: int, dims: int, rate: int) -> No
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-bench-")))
         versions = [large(folder / f"v{n}", known, items, dims, n) for n in (1, 2)]
-        broker = local.start_kafka(Path(kafka), folder / "kafka") if kafka else local.start_broker(folder)
-        stack.enter_context(broker)
-        redis = stack.enter_context(local.start_redis(folder))
-        settings = Settings(broker=broker.address, redis=f"redis://{redis.address}/0", data_dir=folder / "data")
-        topics.create(settings, 1)
-        worker = stack.enter_context(demo.start_worker(settings, folder, 0))
-        demo.await_ready([worker])
-        watch = Collector(settings)
-        stack.enter_context(watch.running())
+        settings, worker, watch = one_worker(stack, folder, kafka)
         publish(settings, lines[:5_000], None)
         await_lists(watch, worker, 5_000)
         make_live(settings, worker, versions[0], 1)

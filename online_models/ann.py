@@ -7,6 +7,7 @@ points to. It keeps 8 bytes an item and reads the vectors where they are, memory
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 
 from .base import FloatArray, IntArray
 
+Pause = Callable[[], object]
+
 FLAT = 8_192
 """Tables of at most so many items are searched whole: some 100 µs at 64 dims."""
 
 SAMPLE, ROUNDS, CHUNK = 40, 8, 16_384
+BESIDE = 3
+"""Groups of lists that a row may be sorted into: those it points to most."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +36,32 @@ class Lists:
     starts: NDArray[np.int64]
 
 
-def lists_for(vectors: FloatArray, seed: int = 0, pause: Any = None) -> Lists | None:
+def lists_for(vectors: FloatArray, seed: int = 0, pause: Pause = lambda: None) -> Lists | None:
     """Sort rows into about ``4 sqrt(n)`` lists by spherical k-means on a sample; None where a table is small enough.
 
-    The same vectors and seed give the same lists. ``pause()`` is called between chunks of work.
+    In two levels, groups and the lists of a group, so that a row is compared with some ``sqrt(lists)`` centroids and not with
+    all. The same vectors and seed give the same lists. ``pause()`` is called between chunks of work.
     """
-    n, dims = vectors.shape
+    n = len(vectors)
     if n <= FLAT:
         return None
     count = int(4 * np.sqrt(n))
     rng = np.random.default_rng(seed)
     sample = _directions(vectors[np.sort(rng.choice(n, min(n, SAMPLE * count), replace=False))])
-    centroids = sample[rng.choice(len(sample), count, replace=False)]
-    for _ in range(ROUNDS):
-        nearest = _nearest(sample, centroids, pause)
-        sums = np.zeros((count, dims), np.float64)
-        np.add.at(sums, nearest, sample)
-        empty = ~sums.any(axis=1)
-        sums[empty] = sample[rng.choice(len(sample), int(empty.sum()))]
-        centroids = _directions(sums)
-    nearest = _nearest(vectors, centroids, pause)
+    groups = _means(sample, int(np.sqrt(count)), rng, pause)
+    group = _nearest(sample, groups, pause)
+    parts = []
+    for g in range(len(groups)):
+        members = sample[group == g]
+        if len(members):
+            parts.append(_means(members, max(1, round(count * len(members) / len(sample))), rng, pause))
+        else:
+            parts.append(groups[g : g + 1])
+    nearest = _sorted_in(vectors, groups, parts, pause)
     order = np.argsort(nearest, kind="stable").astype(np.int32)
-    starts = np.zeros(count + 1, np.int64)
-    np.cumsum(np.bincount(nearest, minlength=count), out=starts[1:])
+    centroids = np.concatenate(parts)
+    starts = np.zeros(len(centroids) + 1, np.int64)
+    np.cumsum(np.bincount(nearest, minlength=len(centroids)), out=starts[1:])
     return Lists(_fixed(centroids), _fixed(order), _fixed(starts))
 
 
@@ -68,13 +76,45 @@ def _directions(vectors: Any) -> FloatArray:
     return np.divide(vectors, norms, out=np.zeros(vectors.shape, np.float32), where=norms > 0.0, casting="unsafe")
 
 
-def _nearest(vectors: FloatArray, centroids: FloatArray, pause: Any) -> IntArray:
-    """The list of each row; chunk by chunk, so that little memory is taken. (A row's length does not matter.)"""
+def _means(sample: FloatArray, count: int, rng: np.random.Generator, pause: Pause) -> FloatArray:
+    """Spherical k-means of directions: [count or fewer, dims]."""
+    count = min(count, len(sample))
+    centroids: FloatArray = sample[rng.choice(len(sample), count, replace=False)]
+    for _ in range(ROUNDS):
+        nearest = _nearest(sample, centroids, pause)
+        held, first = np.unique(np.sort(nearest), return_index=True)
+        centroids = sample[rng.choice(len(sample), count)]  # for those that have lost all their rows
+        centroids[held] = _directions(np.add.reduceat(sample[np.argsort(nearest, kind="stable")], first))
+    return centroids
+
+
+def _nearest(vectors: FloatArray, centroids: FloatArray, pause: Pause) -> IntArray:
+    """The centroid that each row points to most; chunk by chunk, so that little memory is taken. (A row's length does not matter.)"""
     out = np.empty(len(vectors), np.int32)
     for at in range(0, len(vectors), CHUNK):
         out[at : at + CHUNK] = (vectors[at : at + CHUNK] @ centroids.T).argmax(axis=1)
-        if pause is not None:
-            pause()
+        pause()
+    return out
+
+
+def _sorted_in(vectors: FloatArray, groups: FloatArray, parts: list[FloatArray], pause: Pause) -> IntArray:
+    """The list of each row: the nearest of those in the `BESIDE` groups that it points to most."""
+    first = np.cumsum([0, *map(len, parts)])
+    out = np.empty(len(vectors), np.int32)
+    beside = min(BESIDE, len(groups))
+    for at in range(0, len(vectors), CHUNK):
+        chunk = vectors[at : at + CHUNK]
+        best = np.full(len(chunk), -np.inf, np.float32)
+        near = np.argpartition(-(chunk @ groups.T), beside - 1, axis=1)[:, :beside]
+        for g, centroids in enumerate(parts):
+            rows = np.flatnonzero((near == g).any(axis=1))
+            scores = chunk[rows] @ centroids.T
+            found = scores.argmax(axis=1)
+            highest = scores[np.arange(len(rows)), found]
+            better = highest > best[rows]
+            best[rows[better]] = highest[better]
+            out[at + rows[better]] = first[g] + found[better]
+        pause()
     return out
 
 
@@ -115,7 +155,7 @@ def scan(
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def probe(centroids: Any, starts: Any, query: Any, probes: int, chosen: Any) -> int:
     """Lists that the query points to most, into ``chosen``; returns how many there are."""
     n = 0

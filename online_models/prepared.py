@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import embeddings, encoder
 from ._histories import MeanEncoder
-from .ann import Lists, lists_for
+from .ann import Lists, Pause, lists_for
 from .base import IntArray
 from .embeddings import Artefact
 from .encoder import Encoder
@@ -68,7 +68,7 @@ def prepare(folder: Path, sha256: str | None = None, gently: bool = False) -> Pr
     norms = np.sqrt(np.einsum("ij,ij->i", artefact.vectors, artefact.vectors))
     return Prepared(
         artefact, _encoder(artefact), hashes[order][kept], order[kept].astype(np.int32),
-        lists_for(artefact.vectors, pause=_rest() if gently else None), float(np.median(norms)) if len(norms) else 1.0,
+        lists_for(artefact.vectors, pause=_rest() if gently else lambda: None), float(np.median(norms)) if len(norms) else 1.0,
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
         ) from error
 
 
-def _rest() -> object:
+def _rest() -> Pause:
     """Sleeps as long as was worked since the last call, or the share of it that `REST` asks for."""
     last = thread_time()
 

@@ -114,11 +114,14 @@ def consumer(settings: Settings, **options: Any) -> contextlib.AbstractContextMa
 
 @contextlib.contextmanager
 def followed(settings: Settings, take: Callable[[list[Any]], None], *topics: str) -> Iterator[None]:
-    """Call ``take`` with the records of ``topics``, from their first on, by a thread of its own, until the end of the block."""
+    """Call ``take`` with the records of ``topics``, from their first on, by a thread of its own, until the end of the block.
+
+    Some 0.1 s late, for the broker and this process have other things to do.
+    """
     stop = threading.Event()
 
     def run() -> None:
-        with consumer(settings) as client:
+        with consumer(settings, fetch_min_bytes=65_536, fetch_max_wait_ms=100, check_crcs=False) as client:
             client.assign(require(settings, *topics))
             client.seek_to_beginning()
             while not stop.is_set():

@@ -29,8 +29,11 @@ BESIDE = 3
 
 @dataclass(frozen=True)
 class Lists:
-    """``centroids`` [lists, dims] of length 1; the rows of list ``i`` are ``order[starts[i]:starts[i + 1]]``."""
+    """``groups`` [groups, dims] and ``centroids`` [lists, dims] are of length 1; the lists of group ``g`` are those from
+    ``first[g]`` to ``first[g + 1]``, the rows of list ``i`` are ``order[starts[i]:starts[i + 1]]``."""
 
+    groups: FloatArray
+    first: NDArray[np.int64]
     centroids: FloatArray
     order: IntArray
     starts: NDArray[np.int64]
@@ -58,11 +61,12 @@ def lists_for(vectors: FloatArray, seed: int = 0, pause: Pause = lambda: None) -
         else:
             parts.append(groups[g : g + 1])
     nearest = _sorted_in(vectors, groups, parts, pause)
-    order = np.argsort(nearest, kind="stable").astype(np.int32)
     centroids = np.concatenate(parts)
-    starts = np.zeros(len(centroids) + 1, np.int64)
-    np.cumsum(np.bincount(nearest, minlength=len(centroids)), out=starts[1:])
-    return Lists(_fixed(centroids), _fixed(order), _fixed(starts))
+    sizes = np.bincount(nearest, minlength=len(centroids))
+    order = np.argsort(nearest, kind="stable").astype(np.int32)
+    first = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    starts = np.cumsum(np.append(0, sizes), dtype=np.int64)
+    return Lists(*(_fixed(array) for array in (groups, first, centroids, order, starts)))
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:
@@ -118,6 +122,9 @@ def _sorted_in(vectors: FloatArray, groups: FloatArray, parts: list[FloatArray],
     return out
 
 
+_NONE: FloatArray = np.zeros(0, np.float32)
+
+
 @njit(cache=True)
 def _offer(item: int, score: Any, items: Any, scores: Any, n: int) -> int:
     """Insert into a list sorted by score, then by item; returns its new length."""
@@ -155,30 +162,31 @@ def scan(
     return n
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def probe(centroids: Any, starts: Any, query: Any, probes: int, chosen: Any) -> int:
-    """Lists that the query points to most, into ``chosen``; returns how many there are."""
+@njit(cache=True)
+def probe(groups: Any, first: Any, centroids: Any, starts: Any, query: Any, wide: int, chosen: Any) -> int:
+    """Lists that the query points to most, of the ``wide`` groups that it points to most, into ``chosen``; returns how many."""
+    near = np.empty(wide, np.int32)
+    best = np.empty(max(wide, chosen.shape[0]), np.float32)
+    found = 0
+    for g in range(groups.shape[0]):
+        found = _offer(g, _score(groups, _NONE, g, query), near, best, found)
     n = 0
-    best = np.empty(probes, np.float32)
-    for c in range(centroids.shape[0]):
-        if starts[c] == starts[c + 1]:
-            continue
-        s = np.float32(0.0)
-        for j in range(query.shape[0]):
-            s += centroids[c, j] * query[j]
-        n = _offer(c, s, chosen[:probes], best, n)
+    for i in range(found):
+        for c in range(first[near[i]], first[near[i] + 1]):
+            if starts[c] < starts[c + 1]:
+                n = _offer(c, _score(centroids, _NONE, c, query), chosen, best, n)
     return n
 
 
 @njit(cache=True)
 def search(
-    vectors: Any, bias: Any, centroids: Any, order: Any, starts: Any, query: Any, probes: int, item_of: Any, blocked: Any, items: Any,
-    scores: Any,
+    vectors: Any, bias: Any, groups: Any, first: Any, centroids: Any, order: Any, starts: Any, query: Any, wide: int, probes: int,
+    item_of: Any, blocked: Any, items: Any, scores: Any,
 ) -> int:  # fmt: skip
     """The best ``len(items)`` of a table with inverted lists; returns how many there are."""
     chosen = np.empty(probes, np.int32)
     n = 0
-    for i in range(probe(centroids, starts, query, probes, chosen)):
+    for i in range(probe(groups, first, centroids, starts, query, wide, chosen)):
         c = chosen[i]
         n = scan(vectors, bias, query, order[starts[c] : starts[c + 1]], item_of, blocked, items, scores, n)
     return n

@@ -29,8 +29,8 @@ NEWCOMERS = 4_096
 """Items beside the artefact's that have a vector, at most; the one that got its first longest ago makes room."""
 STEADY = 50
 """Sessions after which a newcomer's vector follows as an average of about so many."""
-PROBES = 16
-"""Inverted lists looked into."""
+WIDE, PROBES = 8, 16
+"""Groups of inverted lists whose lists are compared with a query, and lists looked into."""
 
 
 class Newcomers:
@@ -176,8 +176,8 @@ class Version:
         else:
             n = int(
                 search(
-                    self.vectors, self.bias, lists.centroids, lists.order, lists.starts, query, PROBES, self.item_of, q.blocked,
-                    items, scores,
+                    self.vectors, self.bias, lists.groups, lists.first, lists.centroids, lists.order, lists.starts, query, WIDE, PROBES,
+                    self.item_of, q.blocked, items, scores,
                 )
             )  # fmt: skip
         new = self.newcomers

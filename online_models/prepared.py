@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import sleep, thread_time
 from typing import Any
@@ -26,7 +26,8 @@ from .encoder import Encoder
 from .errors import ArtefactError, HeadraceError
 from .items import hash_id
 
-_ARRAYS = ("hashes", "rows", "numbers", "centroids", "order", "starts")
+LISTS = tuple(field.name for field in fields(Lists))
+_ARRAYS = ("hashes", "rows", "numbers", *LISTS)
 REST = 0.5
 """Share of its time that preparing spends asleep: the stream beside it needs the memory's bandwidth too."""
 
@@ -80,10 +81,8 @@ def _encoder(artefact: Artefact) -> Encoder:
 
 def save(prepared: Prepared, out: Path) -> None:
     """Write what `load` maps; the folder appears whole or not at all."""
-    lists = prepared.lists or Lists(np.zeros((0, 0), np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64))
-    arrays: tuple[NDArray[Any], ...] = (
-        prepared.hashes, prepared.rows, np.array([prepared.length]), lists.centroids, lists.order, lists.starts,
-    )  # fmt: skip
+    arrays: list[NDArray[Any]] = [prepared.hashes, prepared.rows, np.array([prepared.length])]
+    arrays += [getattr(prepared.lists, name) if prepared.lists else np.zeros(0) for name in LISTS]
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -101,11 +100,11 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
     """An artefact that has been prepared, memory-mapped. Raises ArtefactError where what lies in ``out`` does not fit."""
     artefact = embeddings.read(folder, sha256, with_ids=False)
     try:
-        hashes, rows, numbers, centroids, order, starts = (
+        hashes, rows, numbers, *parts = (
             np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
         )
-        lists = Lists(centroids, order, starts) if len(centroids) else None
-        if len(hashes) != len(rows) or (lists is not None and len(order) != len(artefact.vectors)):
+        lists = Lists(*parts) if len(parts[0]) else None
+        if len(hashes) != len(rows) or (lists is not None and len(lists.order) != len(artefact.vectors)):
             raise ValueError("arrays of different lengths")
         return Prepared(artefact, _encoder(artefact), hashes, rows, lists, float(numbers[0]))
     except (OSError, ValueError) as error:
@@ -130,8 +129,8 @@ def main() -> None:
     """See the module."""
     folder, sha256, out = sys.argv[1:4]
     os.nice(10)
-    if hasattr(os, "sched_setaffinity"):  # one core is enough for us
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if hasattr(os, "SCHED_IDLE"):  # on what time nobody else wants
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         save(prepare(Path(folder), sha256 or None, gently=True), Path(out))
     except (HeadraceError, OSError) as error:

@@ -21,6 +21,7 @@ from .contracts.models import Announcement
 
 _PREPARED = "prepared"
 KEEP_S = 600.0
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Cache:
@@ -53,6 +54,7 @@ class Cache:
         arguments = ("-m", "online_models.prepared", str(folder), announcement.sha256, str(out))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            env=os.environ | dict.fromkeys(_THREADS, "1"),
         )  # fmt: skip
         try:
             _, said = await process.communicate()

@@ -58,10 +58,10 @@ def _fixed(*shape: int) -> FloatArray:
 
 
 def _lists() -> Lists:
-    order, starts = np.arange(8, dtype=np.int32), np.array([0, 4, 8])
-    order.setflags(write=False)
-    starts.setflags(write=False)
-    return Lists(_fixed(2, DIMS), order, starts)
+    first, order, starts = np.array([0, 2]), np.arange(8, dtype=np.int32), np.array([0, 4, 8])
+    for array in (first, order, starts):
+        array.setflags(write=False)
+    return Lists(_fixed(1, DIMS), first, _fixed(2, DIMS), order, starts)
 
 
 def _made_up(lists: Lists | None) -> Prepared:

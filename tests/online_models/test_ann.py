@@ -72,8 +72,9 @@ def test_inverted_lists_find_nearly_all_and_hold_each_row_once() -> None:
     for query in queries:
         items, scores = np.empty(20, np.int32), np.empty(20, np.float32)
         n = ann.search(
-            vectors, NONE, lists.centroids, lists.order, lists.starts, query, 16, item_of, free, items, scores
-        )
+            vectors, NONE, lists.groups, lists.first, lists.centroids, lists.order, lists.starts, query, 8, 16, item_of,
+            free, items, scores,
+        )  # fmt: skip
         assert n == 20
         assert scores.tolist() == sorted(scores.tolist(), reverse=True)
         found += len(set(items.tolist()) & set(exact(vectors @ query, 20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -57,6 +58,8 @@ async def _run(settings: Settings) -> None:
     told = asyncio.ensure_future(stop.wait())
     await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
     if not told.done() and start.exception() is None:
+        gc.collect()
+        gc.freeze()  # libraries and what was restored: looking through them again and again would stop the stream for 0.2 s
         ended = asyncio.ensure_future(app.wait_until_stopped())
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()

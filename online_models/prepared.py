@@ -28,7 +28,7 @@ from .items import hash_id
 
 LISTS = tuple(field.name for field in fields(Lists))
 _ARRAYS = ("hashes", "rows", "numbers", *LISTS)
-REST = 0.5
+REST = 0.8
 """Share of its time that preparing spends asleep: the stream beside it needs the memory's bandwidth too."""
 
 

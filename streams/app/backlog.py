@@ -19,7 +19,7 @@ class Arrival(NamedTuple):
 
 
 class Backlog:
-    """Queues of arrivals, one a partition.
+    """Queues of arrivals, one a partition. ``attended``: somebody takes from it, or has been told to, until nothing is left.
 
     >>> backlog = Backlog(capacity=100)
     >>> backlog.extend(0, [Arrival(0, i, None, b"", 0.0) for i in range(5)])
@@ -34,6 +34,7 @@ class Backlog:
         self._capacity = capacity
         self._queues: dict[int, deque[Arrival]] = {}
         self._size = 0
+        self.attended = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -62,6 +63,7 @@ class Backlog:
                 if len(taken) == limit:
                     break
         self._size -= len(taken)
+        self.attended &= bool(taken)
         self._note()
         return taken
 
@@ -69,6 +71,7 @@ class Backlog:
         """Forget everything: the partitions are about to move, and what was not acknowledged is read again."""
         self._queues.clear()
         self._size = 0
+        self.attended = False
         self._note()
 
     async def wait_for_room(self) -> None:

@@ -116,12 +116,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 raise
 
     async def _take_in(self, records: Mapping[Any, list[Any]]) -> bool:
-        """Put records of our partitions into the backlog and wake the agent; False if none was new."""
+        """Put records of our partitions into the backlog and wake the agent; False if none was new.
+
+        Were it told of each fetch, Faust's queue would fill up under load, and Faust then reads nothing for a whole second.
+        """
         now, woken_by = monotonic(), None
         for tp, fetched in records.items():
             if self.flow_active and tp in self._get_active_partitions() and await self._accept(tp, fetched, now):
                 woken_by = TP(tp.topic, tp.partition)
-        if woken_by is not None:
+        if woken_by is not None and not self.backlog.attended:
+            self.backlog.attended = True
             await self._wake(woken_by)
         return woken_by is not None
 
@@ -168,7 +172,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return True
 
     async def _wake(self, tp: TP) -> None:
-        """Hand the backlog to the agent: one Faust event a fetch."""
+        """Hand the backlog to the agent, as a Faust event."""
         message = ConsumerMessage(
             *(tp.topic, tp.partition, self.next_offset[tp] - 1, 0.0, 0, None, None, self.backlog, None),
             tp=tp,

@@ -7,7 +7,6 @@ points to. It keeps 8 bytes an item and reads the vectors where they are, memory
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .base import FloatArray, IntArray
-
-Pause = Callable[[], object]
 
 FLAT = 8_192
 """Tables of at most so many items are searched whole: some 100 µs at 64 dims."""
@@ -39,11 +36,11 @@ class Lists:
     starts: NDArray[np.int64]
 
 
-def lists_for(vectors: FloatArray, seed: int = 0, pause: Pause = lambda: None) -> Lists | None:
+def lists_for(vectors: FloatArray, seed: int = 0) -> Lists | None:
     """Sort rows into about ``4 sqrt(n)`` lists by spherical k-means on a sample; None where a table is small enough.
 
     In two levels, groups and the lists of a group, so that a row is compared with some ``sqrt(lists)`` centroids and not with
-    all. The same vectors and seed give the same lists. ``pause()`` is called between chunks of work.
+    all. The same vectors and seed give the same lists.
     """
     n = len(vectors)
     if n <= FLAT:
@@ -51,16 +48,16 @@ def lists_for(vectors: FloatArray, seed: int = 0, pause: Pause = lambda: None) -
     count = int(4 * np.sqrt(n))
     rng = np.random.default_rng(seed)
     sample = _directions(vectors[np.sort(rng.choice(n, min(n, SAMPLE * count), replace=False))])
-    groups = _means(sample, int(np.sqrt(count)), rng, pause)
-    group = _nearest(sample, groups, pause)
+    groups = _means(sample, int(np.sqrt(count)), rng)
+    group = _nearest(sample, groups)
     parts = []
     for g in range(len(groups)):
         members = sample[group == g]
         if len(members):
-            parts.append(_means(members, max(1, round(count * len(members) / len(sample))), rng, pause))
+            parts.append(_means(members, max(1, round(count * len(members) / len(sample))), rng))
         else:
             parts.append(groups[g : g + 1])
-    nearest = _sorted_in(vectors, groups, parts, pause)
+    nearest = _sorted_in(vectors, groups, parts)
     centroids = np.concatenate(parts)
     sizes = np.bincount(nearest, minlength=len(centroids))
     order = np.argsort(nearest, kind="stable").astype(np.int32)
@@ -80,28 +77,27 @@ def _directions(vectors: Any) -> FloatArray:
     return np.divide(vectors, norms, out=np.zeros(vectors.shape, np.float32), where=norms > 0.0, casting="unsafe")
 
 
-def _means(sample: FloatArray, count: int, rng: np.random.Generator, pause: Pause) -> FloatArray:
+def _means(sample: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Spherical k-means of directions: [count or fewer, dims]."""
     count = min(count, len(sample))
     centroids: FloatArray = sample[rng.choice(len(sample), count, replace=False)]
     for _ in range(ROUNDS):
-        nearest = _nearest(sample, centroids, pause)
+        nearest = _nearest(sample, centroids)
         held, first = np.unique(np.sort(nearest), return_index=True)
         centroids = sample[rng.choice(len(sample), count)]  # for those that have lost all their rows
         centroids[held] = _directions(np.add.reduceat(sample[np.argsort(nearest, kind="stable")], first))
     return centroids
 
 
-def _nearest(vectors: FloatArray, centroids: FloatArray, pause: Pause) -> IntArray:
+def _nearest(vectors: FloatArray, centroids: FloatArray) -> IntArray:
     """The centroid that each row points to most; chunk by chunk, so that little memory is taken. (A row's length does not matter.)"""
     out = np.empty(len(vectors), np.int32)
     for at in range(0, len(vectors), CHUNK):
         out[at : at + CHUNK] = (vectors[at : at + CHUNK] @ centroids.T).argmax(axis=1)
-        pause()
     return out
 
 
-def _sorted_in(vectors: FloatArray, groups: FloatArray, parts: list[FloatArray], pause: Pause) -> IntArray:
+def _sorted_in(vectors: FloatArray, groups: FloatArray, parts: list[FloatArray]) -> IntArray:
     """The list of each row: the nearest of those in the `BESIDE` groups that it points to most."""
     first = np.cumsum([0, *map(len, parts)])
     out = np.empty(len(vectors), np.int32)
@@ -118,7 +114,6 @@ def _sorted_in(vectors: FloatArray, groups: FloatArray, parts: list[FloatArray],
             better = highest > best[rows]
             best[rows[better]] = highest[better]
             out[at + rows[better]] = first[g] + found[better]
-        pause()
     return out
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from time import sleep, thread_time
+from time import process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from . import embeddings, encoder
 from ._histories import MeanEncoder
-from .ann import Lists, Pause, lists_for
+from .ann import Lists, lists_for
 from .base import IntArray
 from .embeddings import Artefact
 from .encoder import Encoder
@@ -28,8 +31,9 @@ from .items import hash_id
 
 LISTS = tuple(field.name for field in fields(Lists))
 _ARRAYS = ("hashes", "rows", "numbers", *LISTS)
-REST = 0.8
-"""Share of its time that preparing spends asleep: the stream beside it needs the memory's bandwidth too."""
+REST, SLICE_S = 0.8, 0.005
+"""Share of its time that preparing spends asleep, and how long it works at a stretch: the stream beside it needs caches and
+memory too, not only a core."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Prepared:
         return int(self.rows[at]) if at < len(self.hashes) and int(self.hashes[at]) == id_hash else -1
 
 
-def prepare(folder: Path, sha256: str | None = None, gently: bool = False) -> Prepared:
+def prepare(folder: Path, sha256: str | None = None) -> Prepared:
     """Verify an artefact and make it ready, in memory. Raises ArtefactError for one that must not be used."""
     artefact = embeddings.verify(folder, sha256)
     hashes = np.fromiter((hash_id(i) for i in artefact.ids), np.uint64, len(artefact.ids))
@@ -69,7 +73,7 @@ def prepare(folder: Path, sha256: str | None = None, gently: bool = False) -> Pr
     norms = np.sqrt(np.einsum("ij,ij->i", artefact.vectors, artefact.vectors))
     return Prepared(
         artefact, _encoder(artefact), hashes[order][kept], order[kept].astype(np.int32),
-        lists_for(artefact.vectors, pause=_rest() if gently else lambda: None), float(np.median(norms)) if len(norms) else 1.0,
+        lists_for(artefact.vectors), float(np.median(norms)) if len(norms) else 1.0,
     )  # fmt: skip
 
 
@@ -113,26 +117,33 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
         ) from error
 
 
-def _rest() -> Pause:
-    """Sleeps as long as was worked since the last call, or the share of it that `REST` asks for."""
-    last = thread_time()
+@contextmanager
+def _gently() -> Iterator[None]:
+    """Work for a few milliseconds at a time and sleep in between, whatever is being done."""
+    os.nice(10)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    last = process_time()
 
-    def pause() -> None:
+    def rest(*_: object) -> None:
         nonlocal last
-        sleep(max(thread_time() - last, 0.0) * REST / (1.0 - REST))
-        last = thread_time()
+        sleep((process_time() - last) * REST / (1.0 - REST))
+        last = process_time()
 
-    return pause
+    signal.signal(signal.SIGPROF, rest)
+    signal.setitimer(signal.ITIMER_PROF, SLICE_S, SLICE_S)  # of CPU time
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def main() -> None:
     """See the module."""
     folder, sha256, out = sys.argv[1:4]
-    os.nice(10)
-    if hasattr(os, "SCHED_IDLE"):  # on what time nobody else wants
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
-        save(prepare(Path(folder), sha256 or None, gently=True), Path(out))
+        with _gently():
+            save(prepare(Path(folder), sha256 or None), Path(out))
     except (HeadraceError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)

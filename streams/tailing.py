@@ -21,15 +21,19 @@ SLICE_S = 0.005
 
 
 class Breather:
-    """Lets the event loop run every few milliseconds of a long loop, so that heartbeats and requests go on."""
+    """Lets the event loop run every few milliseconds of a long loop, so that heartbeats and requests go on.
 
-    def __init__(self) -> None:
+    ``share``: of its time that the loop may take; 1.0: whatever the others leave.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
+        self._rest_s = SLICE_S * (1.0 - share) / share
         self._until = monotonic() + SLICE_S
 
     async def breathe(self) -> None:
-        """Sleep for one turn of the loop if the slice is over."""
+        """Sleep if the slice is over: for one turn of the loop, or for the others' share."""
         if monotonic() > self._until:
-            await asyncio.sleep(0)
+            await asyncio.sleep(self._rest_s)
             self._until = monotonic() + SLICE_S
 
 

@@ -279,7 +279,7 @@ class ModelFeed:
 
     async def _replay(self, version: Version) -> None:
         """Let the version learn the items that came after its training, from the interactions since then."""
-        breather = Breather()
+        breather = Breather(share=0.2)
         async for x in self._since(version.artefact.manifest.trained.to_ms):
             if version.generation != self._table.generation:
                 return

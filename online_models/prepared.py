@@ -1,20 +1,15 @@
 """An artefact made ready for the stream: what takes long is done once, in a process of its own, and then memory-mapped.
 
-``python -m online_models.prepared FOLDER SHA256 OUT`` checks everything in the artefact, sorts its items into inverted lists
-and writes the arrays to OUT. The stream's process only maps them: nothing of this runs in it, stops it, or takes its memory.
+`online_models.preparing` checks everything in the artefact, sorts its items into inverted lists and writes the arrays. The
+stream's process only maps them: nothing of this runs in it, stops it, or takes its memory.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from time import process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -26,14 +21,11 @@ from .ann import Lists, lists_for
 from .base import IntArray
 from .embeddings import Artefact
 from .encoder import Encoder
-from .errors import ArtefactError, HeadraceError
+from .errors import ArtefactError
 from .items import hash_id
 
 LISTS = tuple(field.name for field in fields(Lists))
 _ARRAYS = ("hashes", "rows", "numbers", *LISTS)
-REST, SLICE_S = 0.8, 0.005
-"""Share of its time that preparing spends asleep, and how long it works at a stretch: the stream beside it needs caches and
-memory too, not only a core."""
 
 
 @dataclass(frozen=True)
@@ -115,39 +107,3 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
         raise ArtefactError(
             f"a prepared artefact in {out}", str(error), "remove the folder to prepare it again"
         ) from error
-
-
-@contextmanager
-def _gently() -> Iterator[None]:
-    """Work for a few milliseconds at a time and sleep in between, whatever is being done."""
-    os.nice(10)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    last = process_time()
-
-    def rest(*_: object) -> None:
-        nonlocal last
-        sleep((process_time() - last) * REST / (1.0 - REST))
-        last = process_time()
-
-    signal.signal(signal.SIGPROF, rest)
-    signal.setitimer(signal.ITIMER_PROF, SLICE_S, SLICE_S)  # of CPU time
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
-
-
-def main() -> None:
-    """See the module."""
-    folder, sha256, out = sys.argv[1:4]
-    try:
-        with _gently():
-            save(prepare(Path(folder), sha256 or None), Path(out))
-    except (HeadraceError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,6 @@ from .contracts.models import Announcement
 
 _PREPARED = "prepared"
 KEEP_S = 600.0
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Cache:
@@ -51,10 +50,9 @@ class Cache:
         if out.exists():
             with contextlib.suppress(ArtefactError):
                 return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
-        arguments = ("-m", "online_models.prepared", str(folder), announcement.sha256, str(out))
+        arguments = ("-m", "online_models.preparing", str(folder), announcement.sha256, str(out))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            env=os.environ | dict.fromkeys(_THREADS, "1"),
         )  # fmt: skip
         try:
             _, said = await process.communicate()

@@ -1,0 +1,62 @@
+"""``python -m online_models.preparing FOLDER SHA256 OUT``: make an artefact ready on what time and cores the stream beside it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import process_time, sleep
+
+from .errors import HeadraceError
+
+REST, SLICE_S = 0.8, 0.005
+"""Share of its time that preparing spends asleep, and how long it works at a stretch: the stream beside it needs caches and
+memory too, not only a core."""
+
+
+@contextmanager
+def _gently() -> Iterator[None]:
+    """Work for a few milliseconds at a time and sleep in between, whatever is being done."""
+    os.nice(10)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    last = process_time()
+
+    def rest(*_: object) -> None:
+        nonlocal last
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        sleep(max(process_time() - last, 0.0) * REST / (1.0 - REST))
+        last = process_time()
+        signal.setitimer(signal.ITIMER_PROF, SLICE_S)  # of CPU time
+
+    signal.signal(signal.SIGPROF, rest)
+    signal.setitimer(signal.ITIMER_PROF, SLICE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+
+
+def main() -> None:
+    """See the module."""
+    folder, sha256, out = sys.argv[1:4]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {min(cores)})
+    from .prepared import prepare, save  # numpy looks now for how many cores there are: its threads would not rest
+
+    if cores:
+        os.sched_setaffinity(0, cores)
+    try:
+        with _gently():
+            save(prepare(Path(folder), sha256 or None), Path(out))
+    except (HeadraceError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -85,7 +85,7 @@ def train(
         run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
         if parallel.rank() == 0:
             metrics = ranks(model, window[0], stop_at).summary()
-            artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics)
+            artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics, int(seen.times.max()))
             checkpoint.unlink(missing_ok=True)
         parallel.wait()
     return Result(embeddings.read_manifest(out), run)

@@ -48,6 +48,13 @@ class Ranks:
         return {m: round(float(self.scores(m).mean()), 6) if len(self) else 0.0 for m in ("hr@20", "mrr@20", "ndcg@20")}
 
 
+def queries(sessions: Sessions, since_ms: int | None = None) -> NDArray[np.bool_]:
+    """[events] what is a query: an event from ``since_ms`` on that is not its session's first."""
+    query = np.ones(len(sessions.items), bool) if since_ms is None else sessions.times >= since_ms
+    query[sessions.starts[:-1]] = False
+    return query
+
+
 def ranks(model: SessionModel, sessions: Sessions, since_ms: int | None = None, chunk: int = 512) -> Ranks:
     """The rank of each event's item in the list that the events before it in the session lead to.
 
@@ -56,10 +63,7 @@ def ranks(model: SessionModel, sessions: Sessions, since_ms: int | None = None, 
     """
     owner = sessions.owner
     known = sessions.items >= 0
-    query = np.ones(len(owner), bool)
-    query[sessions.starts[:-1]] = False
-    if since_ms is not None:
-        query &= sessions.times >= since_ms
+    query = queries(sessions, since_ms)
     before: Ints = np.cumsum(known) - known  # known events before this one, in all sessions
     first: Ints = before[sessions.starts[:-1]][owner]
     answerable = query & known & (before > first)

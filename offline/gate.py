@@ -18,7 +18,7 @@ from online_models.errors import ArtefactError, QualityError
 
 from . import artefacts, dataset
 from .dataset import Sessions
-from .evaluate import MISS, Ranks, ranks
+from .evaluate import MISS, Ranks, queries, ranks
 from .log import Ints, Log
 
 METRICS = ("hr@20", "mrr@20")
@@ -130,10 +130,13 @@ def unseen_since(candidate: Artefact, live: Artefact | None = None) -> int:
             f"only that it learned until {candidate.manifest.trained.to_ms}",
             "what decided when training ended may not judge it: train a new version with `headrace train`",
         )
-    if live is not None:
-        theirs = live.manifest.seen_ms
-        seen = max(seen, live.manifest.trained.to_ms if theirs is None else theirs)
-    return seen + 1
+    return max(seen, -1 if live is None else seen_until(live)) + 1
+
+
+def seen_until(live: Artefact) -> int:
+    """The time (ms) of the newest event that a live version is known to have seen."""
+    m = live.manifest
+    return m.trained.to_ms if m.seen_ms is None else m.seen_ms
 
 
 def paired(ours: Ranks, theirs: Ranks, metric: str, config: GateConfig = GateConfig()) -> Difference:
@@ -159,16 +162,9 @@ def _rows(artefact: Artefact, log: Log) -> Ints:
 
 def _ranks(artefact: Artefact, log: Log, window: Sessions, since: int) -> Ranks:
     if not (np.isfinite(artefact.vectors).all() and all(np.isfinite(w).all() for w in artefact.encoder.values())):
-        session = window.owner[_queries(window, since)]
+        session = window.owner[queries(window, since)]
         return Ranks(np.full(len(session), MISS), session)
     return ranks(artefacts.load(artefact), window.with_rows(_rows(artefact, log)), since)
-
-
-def _queries(window: Sessions, since: int) -> NDArray[np.bool_]:
-    """[events] what is a query: an event of the window that is not its session's first."""
-    query = window.times >= since
-    query[window.starts[:-1]] = False
-    return query
 
 
 def _popularity(sessions: Sessions, window: Sessions, since: int, items: int) -> Ranks:
@@ -177,7 +173,7 @@ def _popularity(sessions: Sessions, window: Sessions, since: int, items: int) ->
     above = len(counts) - np.searchsorted(np.sort(counts), counts, side="right")
     level = np.bincount(counts)[counts]
     place = np.where(counts > 0, above + 0.5 * (level - 1), MISS)
-    query = _queries(window, since)
+    query = queries(window, since)
     return Ranks(place[window.items[query]], window.owner[query])
 
 

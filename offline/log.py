@@ -37,6 +37,10 @@ GAP_MS = 30 * 60 * 1000
 Ints = NDArray[np.int64]
 
 
+class NoEvents(InputError):
+    """Nothing that teaches has happened yet."""
+
+
 @dataclass(frozen=True)
 class Log:
     """Events in order of time (ties as they came). ``users``, ``items`` and ``sessions`` [events] are numbers from 0,
@@ -81,7 +85,7 @@ _REQUIRED = ("timestamp", "user_id", "item_id", "event_type")
 def read(path: Path, types: Collection[str] = TEACHING, gap_ms: int = GAP_MS) -> Log:
     """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive.
 
-    Raises InputError where there is none, it is damaged, or nothing in it teaches.
+    Raises InputError where there is none or it is damaged, NoEvents where nothing in it teaches.
     """
     files = _files(path)
     refused = 0
@@ -99,7 +103,7 @@ def read(path: Path, types: Collection[str] = TEACHING, gap_ms: int = GAP_MS) ->
                 sessions.add(event.session_id or "")
     if not times:
         found = f"none in {path} ({refused:,} records refused)"
-        raise InputError(f"events of the types {', '.join(sorted(types))}", found, "check the log")
+        raise NoEvents(f"events of the types {', '.join(sorted(types))}", found, "check the log")
     once = _once(np.frombuffer(ids, np.uint64))
     return arranged(
         np.frombuffer(times, np.int64)[once], users.array()[once], items.array()[once], sessions.array()[once],
@@ -181,7 +185,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(path.rglob("*.parquet"))
         if not found:
-            raise InputError("an archive of Parquet files", f"none in {path}", "check the path")
+            raise NoEvents("an archive of Parquet files", f"none in {path}", "check the path")
         return found
     if not path.exists():
         raise InputError("a recorded log or an archive", f"nothing at {path}", "check the path")

@@ -38,10 +38,13 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass(frozen=True)
 class Draw:
-    """The shared negatives of one batch: rows [c], and how often each is expected among targets and draws together."""
+    """The shared negatives of one batch: rows [c], and the logarithm of how often each item [items] is expected among targets and
+    draws together (``log_count``), and among the draws alone (``log_drawn``).
+    """
 
     rows: Tensor
     log_count: Tensor
+    log_drawn: Tensor
 
 
 class SessionModel(nn.Module, ABC):
@@ -142,11 +145,12 @@ class Sampler:
         self._count, self._device = count, device
         self._as_target = torch.from_numpy(np.maximum(counts, 0.5) / counts.sum()).to(device)
         self._drawn = torch.from_numpy(self._negatives.probability * count).to(device)
+        self._log_drawn = torch.log(self._drawn).float()
 
     def draw(self, targets: int, rng: np.random.Generator) -> Draw:
         """Negatives for a batch with so many targets."""
         rows = torch.from_numpy(self._negatives.draw(self._count, rng)).to(self._device)
-        return Draw(rows, torch.log(self._as_target * targets + self._drawn).float())
+        return Draw(rows, torch.log(self._as_target * targets + self._drawn).float(), self._log_drawn)
 
 
 def model_class(kind: str) -> type[SessionModel]:

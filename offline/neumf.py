@@ -49,7 +49,7 @@ class NeuMf(SessionModel):
         positive = self._pairs(history, self.items(targets)[:, None])[:, 0] + self.bias[targets]
         scores = self._pairs(history, self.items(others)[None]) + self.bias[others]
         hit = targets[:, None] == others
-        return alone + losses.sampled_softmax(positive, scores, hit, draw.log_count[others] + share)
+        return alone + losses.sampled_softmax(positive, scores, hit, draw.log_drawn[others] + share)
 
     def _pairs(self, history: Tensor, items: Tensor) -> Tensor:
         """[n, c] scores of ``history`` [n, dims] with ``items`` [n or 1, c, dims]."""

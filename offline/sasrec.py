@@ -104,5 +104,6 @@ class SasRec(SessionModel):
         if self.config.loss == "bce":
             n = len(positive)
             at = torch.arange(n, device=scores.device)
-            return losses.one_negative(positive, scores[at, n + at % (scores.shape[1] - n)])
+            drawn = n + at % (scores.shape[1] - n)
+            return losses.one_negative(positive, scores[at, drawn].masked_fill(hit[at, drawn], losses.NEVER))
         return losses.sampled_softmax(positive, scores, hit, log_count)

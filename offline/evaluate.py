@@ -59,7 +59,7 @@ def ranks(model: SessionModel, sessions: Sessions, since_ms: int | None = None, 
     """The rank of each event's item in the list that the events before it in the session lead to.
 
     ``sessions.items`` are the model's rows, -1 for what it does not know: such an event is passed over as context and missed
-    as a target. Only targets from ``since_ms`` on count.
+    as a target, as is one whose score is no finite number. Only targets from ``since_ms`` on count.
     """
     owner = sessions.owner
     known = sessions.items >= 0
@@ -120,5 +120,6 @@ def _ranks_of(model: SessionModel, states: torch.Tensor, at: Ints, targets: Ints
         scores = torch.addmm(bias, states[torch.from_numpy(at[part]).to(bias.device)], vectors)
         theirs = scores.gather(1, wanted[:, None])
         above, level = (scores > theirs).sum(1), (scores == theirs).sum(1)
-        out[part] = (above + 0.5 * (level - 1)).double().cpu().numpy()
+        place = torch.where(theirs[:, 0].isfinite(), above + 0.5 * (level - 1), MISS)
+        out[part] = place.double().cpu().numpy()
     return out

@@ -70,6 +70,9 @@ def train(
     words = dataset.vocabulary(log, learned, previous.ids if previous else (), config.min_count)
     learned = learned.with_rows(words.rows)
     learned = learned.keep(learned.items >= 0)
+    if not (learned.lengths > 1).any():
+        found = f"none before {stop_at} among {len(learned.items):,} events"
+        raise InputError("sessions of two events or more", found, "train on a longer log, or lower min_count")
     dataset.refuse_leakage(learned.trained(), stop_at)
     model = build(config.model, len(words.ids), config.settings, config.train.seed)
     if catalogue is not None:
@@ -78,7 +81,8 @@ def train(
     if previous is not None:
         teacher = artefacts.load(previous)
         artefacts.warm_start(model, teacher)
-        learned, old = exemplars.mixed(learned, previous.manifest.trained.to_ms, config.exemplars, config.train.seed)
+        until = previous.manifest.trained.to_ms
+        learned, old = exemplars.mixed(learned, until, len(previous.ids), config.exemplars, config.train.seed)
     checkpoint = out.with_name(out.name + ".checkpoint")
     window = (judged.with_rows(words.rows), stop_at)
     with parallel.group(device_of(config.train.device)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +90,32 @@ def test_a_warm_start_begins_with_the_vectors_that_were_published() -> None:
 
 def test_exemplars_are_of_the_past_and_marked() -> None:
     made = sessions([1, 2], [3, 4], [5], [6, 7, 8], times=[[0, 1], [2, 3], [4], [5, 6, 20]])
-    found, old = exemplars.mixed(made, 6, 1, seed=0)
+    found, old = exemplars.mixed(made, 6, 9, 1, seed=0)
     assert lists(found)[1:] == [[6, 7, 8]]
     assert lists(found)[0] in ([1, 2], [3, 4])
     assert old.tolist() == [True, False]
+
+
+def test_what_came_late_of_a_new_item_is_no_exemplar() -> None:
+    """The live version has no row for it, so it has no opinion that could be kept."""
+    made = sessions([1, 2], [3, 9], [6, 7], times=[[0, 1], [2, 3], [8, 20]])
+    found, old = exemplars.mixed(made, 6, known=8, count=9, seed=0)
+    assert (lists(found), old.tolist()) == ([[1, 2], [3, 9], [6, 7]], [True, False, False])
+
+
+def test_a_late_event_of_a_new_item_does_not_end_an_incremental_training(tmp_path: Path) -> None:
+    job.train(ring_log(300), tmp_path / "a", CONFIG)
+    log = ring_log(600)
+    late = replace(log, items=log.items.copy(), item_ids=[*log.item_ids, "new"])
+    late.items[9] = len(log.item_ids)
+    job.train(late, tmp_path / "b", CONFIG, live=tmp_path / "a")
+    assert "new" in embeddings.read(tmp_path / "b").ids
+
+
+def test_a_log_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
+    config = JobConfig(settings=CONFIG.settings, train=CONFIG.train, min_count=10**6)
+    with pytest.raises(InputError, match="sessions of two events or more, got none before"):
+        job.train(ring_log(), tmp_path / "a", config)
 
 
 def test_the_command_writes_an_artefact(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,7 +51,11 @@ class Gru4Rec(SessionModel):
         return F.normalize(found, dim=-1) if self.config.scale else found
 
     def forward(self, rows: Tensor) -> Tensor:
-        hidden: Tensor = self.gru(self.dropout(self.vectors_of(rows)))[0]
+        inputs = self.dropout(self.vectors_of(rows))
+        with torch.autocast(
+            rows.device.type, enabled=False
+        ):  # it would take cuDNN's GRU to float16, whatever was asked for
+            hidden: Tensor = self.gru(inputs.float())[0]
         dropped: Tensor = self.dropout(hidden)
         return F.normalize(dropped, dim=-1) * self.config.scale if self.config.scale else dropped
 

@@ -54,15 +54,17 @@ class Ials(SessionModel):
         none = np.zeros(1, np.bool_)
         return [Batch(items, items, np.ones_like(items, np.bool_), sessions.owner, none)]
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def loss(self, batch: DeviceBatch, draw: Draw, teacher: Any, distil: float) -> Tensor:
-        """One sweep; the mean squared error of what happened, before it."""
+        """One sweep, in float32; the mean squared error of what happened, before it."""
         items, owner, weight = batch.items[0], batch.users, self.items.weight
-        users = self._solved(weight, items, owner, int(owner[-1]) + 1)
-        error = (1 - (users[owner] * weight[items]).sum(1)).square().mean()
-        order = torch.argsort(items, stable=True)
-        weight.copy_(self._solved(users, owner[order], items[order], len(weight)))
-        self.gram.copy_(self._gram(weight))
+        with torch.autocast(items.device.type, enabled=False):
+            users = self._solved(weight, items, owner, int(owner[-1]) + 1)
+            error = (1 - (users[owner] * weight[items]).sum(1)).square().mean()
+            order = torch.argsort(items, stable=True)
+            weight.copy_(self._solved(users, owner[order], items[order], len(weight)))
+            self.gram.copy_(self._gram(weight))
         return error
 
     def _gram(self, vectors: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from online_models.embeddings import Manifest
 from online_models.errors import InputError
 
 from . import artefacts, dataset, exemplars, features, parallel
+from .devices import device_of
 from .evaluate import ranks
 from .log import Log
 from .model import build
-from .train import Progress, Run, TrainConfig, device_of, fit
+from .train import Progress, Run, TrainConfig, fit
 
 
 class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

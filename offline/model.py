@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -96,7 +96,7 @@ class SessionModel(nn.Module, ABC):
         scores = flat @ vectors.T + bias
         positive = (flat * vectors[: len(targets)]).sum(1) + bias[: len(targets)]
         total = self.objective(positive, scores, targets[:, None] == candidates, draw.log_count[candidates])
-        if teacher is not None and distil > 0 and bool(batch.old.any()):
+        if teacher is not None and distil > 0 and batch.has_old:
             chosen = batch.old[:, None].expand_as(batch.mask)[batch.mask]
             known = candidates < len(teacher.bias)
             with torch.no_grad():
@@ -118,22 +118,24 @@ class SessionModel(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A `Batch` as tensors on the device."""
+    """A `Batch` as tensors on the device. ``has_old``: whether any session is an exemplar, known without asking the device."""
 
     items: Tensor
     targets: Tensor
     mask: Tensor
     users: Tensor
     old: Tensor
+    has_old: bool
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> DeviceBatch:
         """Copy to the device."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in _arrays(batch)))
 
+        def on(array: np.ndarray[Any, Any]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
-def _arrays(batch: Batch) -> Iterator[Any]:
-    yield from (batch.items, batch.targets, batch.mask, batch.users, batch.old)
+        b = batch
+        return cls(on(b.items), on(b.targets), on(b.mask), on(b.users), on(b.old), bool(b.old.any()))
 
 
 class Sampler:

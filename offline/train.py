@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from online_models.errors import InputError, ServiceError
+from online_models.errors import InputError
 
 from . import checkpoints, parallel
 from .dataset import Sessions
+from .devices import compiled, device_of, enough_memory, reproducible
 from .evaluate import ranks
 from .model import DeviceBatch, Sampler, SessionModel
 
@@ -34,7 +34,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     are negatives too. ``clip``: largest norm of a gradient. ``distil``: weight of what the previous version says of exemplars.
     ``schedule``: of the learning rate over all ``epochs``; "linear" ends near zero. ``threads``: of the CPU, 0 is torch's choice.
     ``check_s``: seconds between checkpoints. ``validate``: events, about,
-    that an epoch is validated on.
+    that an epoch is validated on. ``compile``: the loss for the GPU, which takes up to some minutes before the first steps.
     """
 
     epochs: int = 10
@@ -52,6 +52,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     threads: int = 0
     check_s: float = 60.0
     validate: int = 20_000
+    compile: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,6 @@ class Run:
     seconds: float = 0.0
 
 
-def device_of(wanted: str) -> torch.device:
-    """The device to train on. Raises ServiceError when CUDA was asked for and is not there."""
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ServiceError("a CUDA device", "none that torch can use", "use --device cpu, or install torch with CUDA")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
-
-
 def fit(
     model: SessionModel,
     sessions: Sessions,
@@ -103,7 +96,11 @@ def fit(
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    with parallel.group(device_of(config.device)) as device, _reproducible(config.seed), _enough_memory(config):
+    with (
+        parallel.group(device_of(config.device)) as device,
+        reproducible(config.seed, device),
+        enough_memory(config.tokens, config.negatives),
+    ):
         model.to(device)
         if teacher is not None:
             teacher.to(device).eval().requires_grad_(False)
@@ -143,6 +140,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
+        self.loss = compiled(model.loss, device) if config.compile else model.loss
         self.best: dict[str, torch.Tensor] | None = None
         self.state = _State("")
 
@@ -187,7 +185,7 @@ class _Trainer:
             torch.manual_seed(hash((config.seed, state.epoch, number)) & 0x7FFFFFFF)
             draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, number]))
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                loss = model.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
+                loss = self.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
             if loss.requires_grad:  # else the model has made its step itself
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -220,7 +218,7 @@ class _Trainer:
             raise InputError(
                 "a finite loss",
                 f"{value} in epoch {epoch}, at step {step} or up to 50 before",
-                f"lower --lr (now {self.config.lr})",
+                f"lower the learning rate (--set lr={self.config.lr / 4:g})",
             )
         return value
 
@@ -261,31 +259,15 @@ def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -
     for array in (sessions.items, sessions.times, sessions.starts):
         digest.update(array.tobytes())
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for free in ("patience", "check_s", "device", "threads", *(["epochs"] if config.schedule == "constant" else [])):
+    for free in (
+        "patience",
+        "check_s",
+        "device",
+        "threads",
+        "compile",
+        *(["epochs"] if config.schedule == "constant" else []),
+    ):
         plain.pop(free)
     shape = [model.kind, msgspec.to_builtins(model.config), plain, len(model.bias), parallel.size()]
     digest.update(msgspec.json.encode(shape))
     return digest.hexdigest()
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    torch.manual_seed(seed)
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _enough_memory(config: TrainConfig) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ServiceError(
-            f"memory for batches of {config.tokens} places against {config.negatives} negatives",
-            str(error).splitlines()[0],
-            "lower --tokens or --negatives, or the model's dims",
-        ) from error

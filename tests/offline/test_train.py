@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from offline.dataset import Sessions, split
+from offline.devices import device_of
 from offline.evaluate import ranks
 from offline.model import DeviceBatch, SessionModel, build
-from offline.train import Progress, TrainConfig, device_of, fit
+from offline.train import Progress, TrainConfig, fit
 from online_models.errors import InputError, ServiceError
 from tests.offline.planted import ITEMS, START, ring_log, rows_of
 
@@ -122,7 +123,7 @@ class Exploding(type(model())):  # type: ignore[misc]
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
     found = model()
     found.__class__ = Exploding
-    with pytest.raises(InputError, match=r"a finite loss, got nan in epoch 0.*lower --lr"):
+    with pytest.raises(InputError, match=r"a finite loss, got nan in epoch 0.*lower .* \(--set lr=0.005\)"):
         fit(found, world(), QUICK)
 
 
@@ -134,7 +135,7 @@ class Greedy(type(model())):  # type: ignore[misc]
 def test_short_memory_says_what_to_lower() -> None:
     found = model()
     found.__class__ = Greedy
-    with pytest.raises(ServiceError, match=r"256 places against 16 negatives.*lower --"):
+    with pytest.raises(ServiceError, match=r"256 places against 16 negatives.*lower tokens or negatives"):
         fit(found, world(), QUICK)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -26,6 +27,7 @@ from online_models.errors import HeadraceError, InputError
 from streams.contracts.models import Announcement
 
 from . import dataset, job, publish
+from .checkpoints import NotThisRun
 from .evaluate import queries
 from .gate import GateConfig, Verdict, judge, seen_until
 from .job import JobConfig
@@ -171,7 +173,14 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
 
     shape = beside is not None and beside.manifest.encoder == _shape(config)
     if not out.exists():  # else a round before this one could not publish it
-        job.train(found, out, config, live if shape else None, True, progress, catalogue=plan.catalogue)
+        train = partial(
+            job.train, found, out, config, live if shape else None, progress=progress, catalogue=plan.catalogue
+        )
+        try:
+            train(resume=True)
+        except NotThisRun as error:  # the service was started again with other settings
+            log.info("training starts anew: %s", error)
+            train(resume=False)
     candidate = embeddings.verify(out)
     verdict = judge(candidate, found, beside, plan.gate)
     seen = int(found.times[-1])

@@ -23,7 +23,7 @@ from online_models.errors import InputError
 from . import checkpoints, parallel
 from .dataset import Sessions
 from .devices import compiled, device_of, enough_memory, reproducible
-from .evaluate import ranks
+from .evaluate import queries, ranks
 from .model import DeviceBatch, Sampler, SessionModel
 
 
@@ -91,7 +91,8 @@ def fit(
 ) -> Run:
     """Train ``model`` in place; it ends with the weights of its best epoch.
 
-    ``validation``: sessions, and the time (ms) from which their targets are judged. ``old`` marks the sessions that are exemplars, which
+    ``validation``: sessions, and the time (ms) from which their targets are judged; if there are none, all epochs are
+    learned. ``old`` marks the sessions that are exemplars, which
     ``teacher`` has seen. Raises InputError when the loss is no number, ServiceError when memory is short.
     """
     if config.threads:
@@ -104,9 +105,11 @@ def fit(
         model.to(device)
         if teacher is not None:
             teacher.to(device).eval().requires_grad_(False)
+        if validation is not None and not queries(*validation).any():
+            validation = None
         model.prepare(sessions, config.seed)
         trainer = _Trainer(model, sessions, config, validation, teacher, old, device, progress)
-        trainer.state = _State(mark=_fingerprint(model, sessions, config))
+        trainer.state = _State(mark=_fingerprint(model, sessions, config, validation, teacher, old))
         if checkpoint is not None and resume:
             trainer.load(checkpoint)
         parallel.same(model)
@@ -151,7 +154,7 @@ class _Trainer:
             state.losses.append(state.loss / max(1, state.learned))
             if self.validation is not None:
                 state.validation.append(self._validate())
-                if state.validation[-1] >= max(state.validation):
+                if int(np.argmax(state.validation)) == state.epoch:
                     self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             state.epoch, state.step, state.loss, state.learned = state.epoch + 1, 0, 0.0, 0
             if checkpoint is not None:
@@ -234,14 +237,14 @@ class _Trainer:
         )
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one. Raises InputError when it is of another run."""
+        """Go on from a checkpoint, if there is one. Raises NotThisRun when it is of another run."""
         found = checkpoints.load(path, self.device)
         if found is None:
             return
         state = msgspec.convert(found["state"], _State)
         if state.mark != self.state.mark:
             remedy = "resume with the same data and settings, or start without --resume"
-            raise InputError(f"a checkpoint of this run at {path}", "one of other data or settings", remedy)
+            raise checkpoints.NotThisRun(f"a checkpoint of this run at {path}", "one of other data or settings", remedy)
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.best, self.state = found["best"], state
@@ -253,11 +256,21 @@ def _some(sessions: Sessions, events: int, seed: int) -> Sessions:
     return sessions if share >= 1 else sessions.pick(np.random.default_rng(seed).random(len(sessions)) < share)
 
 
-def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -> str:
-    """What must be equal for a run to go on: the data, the model and what decides each step."""
+def _fingerprint(
+    model: SessionModel, sessions: Sessions, config: TrainConfig, validation: tuple[Sessions, int] | None,
+    teacher: SessionModel | None, old: NDArray[np.bool_] | None,
+) -> str:  # fmt: skip
+    """What must be equal for a run to go on: the data, the model and what decides each step and the end."""
     digest = hashlib.sha256()
-    for array in (sessions.items, sessions.times, sessions.starts):
-        digest.update(array.tobytes())
+    judged, since = validation or (None, 0)
+    for each in (sessions, judged):
+        for array in (each.items, each.times, each.starts, each.users) if each is not None else ():
+            digest.update(array.tobytes())
+    digest.update(b"" if old is None else old.tobytes())
+    own = model.state_dict()
+    fixed = [buffer for name, buffer in model.named_buffers() if name not in own]  # what a catalogue says of the items
+    for tensor in (*fixed, *(teacher.state_dict().values() if teacher is not None else ())):
+        digest.update(tensor.cpu().numpy().tobytes())
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for free in (
         "patience",
@@ -268,6 +281,7 @@ def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -
         *(["epochs"] if config.schedule == "constant" else []),
     ):
         plain.pop(free)
-    shape = [model.kind, msgspec.to_builtins(model.config), plain, len(model.bias), parallel.size()]
+    shapes = {name: list(tensor.shape) for name, tensor in own.items()}
+    shape = [model.kind, msgspec.to_builtins(model.config), plain, shapes, since, parallel.size()]
     digest.update(msgspec.json.encode(shape))
     return digest.hexdigest()

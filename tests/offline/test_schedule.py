@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -181,6 +182,20 @@ def test_a_stop_ends_a_wait_and_a_training(tmp_path: Path) -> None:
     assert once(plan(tmp_path), lambda a: None, stop) == Outcome(
         "stopped", "the training's checkpoint stays", pytest.approx(0, abs=60)
     )
+
+
+def test_what_was_cut_off_under_other_settings_is_trained_anew(tmp_path: Path) -> None:
+    slow = msgspec.structs.replace(CONFIG, train=msgspec.structs.replace(CONFIG.train, check_s=0.0))
+
+    class Later(Event):
+        """Set once a checkpoint has been written."""
+
+        def is_set(self) -> bool:
+            return bool(list((tmp_path / "work").glob("*.checkpoint")))
+
+    assert once(replace(plan(tmp_path), job=slow), lambda a: None, Later()).what == "stopped"
+    found = once(plan(tmp_path), lambda a: None, Event())
+    assert found.what == "published", found.told
 
 
 def test_a_damaged_state_is_said(tmp_path: Path) -> None:

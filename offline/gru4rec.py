@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import losses
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel, Weight
 
 
 class Config(ModelConfig, frozen=True, kw_only=True):
@@ -23,12 +23,12 @@ class Config(ModelConfig, frozen=True, kw_only=True):
     this; 0: inner products.
     """
 
-    dims: int = 128
-    length: int = 20
-    dropout: float = 0.3
+    dims: Count = 128
+    length: Count = 20
+    dropout: Dropout = 0.3
     loss: Literal["softmax", "bpr-max"] = "softmax"
-    reg: float = 1.0
-    scale: float = 0.0
+    reg: Weight = 1.0
+    scale: Weight = 0.0
 
 
 class Gru4Rec(SessionModel):

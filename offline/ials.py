@@ -7,8 +7,9 @@ forgotten: they follow from the items, in the stream too (fold-in).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from online_models.errors import InputError
 
 from . import parallel
 from .dataset import Batch, Sessions
-from .model import DeviceBatch, Draw, ModelConfig, SessionModel
+from .model import DeviceBatch, Draw, ModelConfig, SessionModel, Weight
 
 _PLACES = 1 << 16
 
@@ -27,9 +28,9 @@ class Config(ModelConfig, frozen=True, kw_only=True):
     ``reg · (n + unobserved · others)^nu``.
     """
 
-    unobserved: float = 0.1
-    reg: float = 0.01
-    nu: float = 1.0
+    unobserved: Weight = 0.1
+    reg: Annotated[float, msgspec.Meta(gt=0)] = 0.01
+    nu: Weight = 1.0
 
 
 class Ials(SessionModel):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ from . import artefacts, dataset, exemplars, features, parallel
 from .devices import device_of
 from .evaluate import ranks
 from .log import Log
-from .model import build
+from .model import Count, build
 from .train import Progress, Run, TrainConfig, fit
 
 
@@ -30,10 +30,10 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model: str = "gru4rec"
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     train: TrainConfig = msgspec.field(default_factory=TrainConfig)
-    holdout: float = 0.1
-    validation: float = 0.1
-    min_count: int = 1
-    exemplars: int = 30_000
+    holdout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
+    validation: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
+    min_count: Count = 1
+    exemplars: Annotated[int, msgspec.Meta(ge=0)] = 30_000
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 import numpy as np
@@ -29,11 +29,16 @@ KINDS: Mapping[str, str] = {
 """Model name (and module) → its class."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+Dropout = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every model has. ``dims``: of the vectors; ``length``: latest events of a session that are looked at."""
 
-    dims: int = 64
-    length: int = 50
+    dims: Count = 64
+    length: Count = 50
 
 
 @dataclass(frozen=True)

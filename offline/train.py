@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from . import checkpoints, parallel
 from .dataset import Sessions
 from .devices import compiled, device_of, enough_memory, reproducible
 from .evaluate import queries, ranks
-from .model import DeviceBatch, Sampler, SessionModel
+from .model import Count, DeviceBatch, Sampler, SessionModel, Weight
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,21 +37,21 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     that an epoch is validated on. ``compile``: the loss for the GPU, which takes up to some minutes before the first steps.
     """
 
-    epochs: int = 10
-    patience: int = 2
-    lr: float = 2e-3
+    epochs: Count = 10
+    patience: Count = 2
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 2e-3
     schedule: Literal["constant", "linear"] = "constant"
-    weight_decay: float = 0.0
-    tokens: int = 1024
-    negatives: int = 2048
-    alpha: float = 0.5
-    clip: float = 5.0
-    distil: float = 0.5
+    weight_decay: Weight = 0.0
+    tokens: Count = 1024
+    negatives: Count = 2048
+    alpha: Weight = 0.5
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    distil: Weight = 0.5
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 0
-    check_s: float = 60.0
-    validate: int = 20_000
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    check_s: Weight = 60.0
+    validate: Count = 20_000
     compile: bool = True
 
 

@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from .features import Features
 from .history import HistoryConfig, recent_mean
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel
 
 
 class Config(HistoryConfig, frozen=True, kw_only=True):
     """``hidden``: units of the user's tower; ``buckets``: of hashed content words."""
 
-    hidden: int = 128
-    dropout: float = 0.2
-    buckets: int = 1 << 14
+    hidden: Count = 128
+    dropout: Dropout = 0.2
+    buckets: Count = 1 << 14
 
 
 class TwoTower(SessionModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,8 @@ from offline.job import JobConfig
 from offline.model import build
 from offline.train import TrainConfig
 from online_models import embeddings
-from online_models.errors import ArtefactError, InputError
-from tests.offline.planted import START, ring_log, rows_of, written
+from online_models.errors import ArtefactError, InputError, ServiceError
+from tests.offline.planted import ITEMS, START, ring_log, rows_of, written
 from tests.offline.test_dataset import lists, sessions
 
 CONFIG = JobConfig(
@@ -128,6 +129,29 @@ def test_the_command_writes_an_artefact(tmp_path: Path) -> None:
     assert "not there yet" in str(again.exception)
     wrong = CliRunner().invoke(command, [*args[:-2], "--out", str(tmp_path / "n"), "--set", "loss=hinge"])
     assert "settings of gru4rec" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["epochs=0", "tokens=0", "negatives=0", "lr=-1", "holdout=1", "validation=0", "min_count=0", "dims=0"]
+)
+def test_settings_that_cannot_be_are_refused(wrong: str, tmp_path: Path) -> None:
+    log = written(ring_log(20), tmp_path / "log.jsonl")
+    done = CliRunner().invoke(command, ["--log", str(log), "--out", str(tmp_path / "m"), "--set", wrong])
+    assert isinstance(done.exception, InputError)
+    assert re.search(r"settings .*as documented.*, got Expected `(int|float)` [<>]", str(done.exception))
+
+
+def test_dims_that_heads_cannot_share_are_refused() -> None:
+    with pytest.raises(InputError, match="settings of sasrec as documented, got dims 16 do not divide among 3 heads"):
+        build("sasrec", ITEMS, {"dims": 16, "heads": 3})
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(parallel.dist, "get_node_local_rank", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ServiceError, match="a GPU for process 2, got 2 of them"), parallel.group(torch.device("cuda")):
+        pass
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:

@@ -38,10 +38,11 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 @dataclass(frozen=True)
 class Result:
-    """What was written, and how the training went."""
+    """What was written, and how the training went. ``first``: whether this process, of several, is the one to say so."""
 
     manifest: Manifest
     run: Run
+    first: bool = True
 
 
 def train(
@@ -88,9 +89,10 @@ def train(
     window = (judged.with_rows(words.rows), stop_at)
     with parallel.group(device_of(config.train.device)):
         run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
-        if parallel.rank() == 0:
+        first = parallel.rank() == 0
+        if first:
             metrics = ranks(model, window[0], stop_at).summary()
             artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics, int(seen.times.max()))
             checkpoint.unlink(missing_ok=True)
         parallel.wait()
-    return Result(embeddings.read_manifest(out), run)
+    return Result(embeddings.read_manifest(out), run, first)

@@ -71,11 +71,13 @@ def command(
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     found = log.read(log_path, [kind for kind, weight in weights.items() if weight > 0], gap_ms)
     config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
-    click.echo(f"{log_path}: {found}", err=True)
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
     with progress_bar() as progress:
         result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
+    if not result.first:
+        return
     m, run = result.manifest, result.run
+    click.echo(f"{log_path}: {found}", err=True)
     click.echo(f"{folder}: {m.version}, {m.items:,} items × {m.dims}, {m.trained.events:,} events", err=True)
     click.echo(
         f"best of {len(run.losses)} epochs: {run.best + 1}; validation "

@@ -167,6 +167,7 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     args += [f"--set={s}" for s in ("dims=16", "dropout=0.1", "lr=0.02", "tokens=64", "negatives=16", "epochs=8")]
     done = subprocess.run([sys.executable, "-m", *launch, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'm'}\n", "one of them says where it is"
     assert embeddings.verify(tmp_path / "m").manifest.metrics["mrr@20"] > 0.9
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m"]
 

@@ -21,14 +21,18 @@ from .model import SessionModel, build
 
 @torch.no_grad()
 def save(
-    model: SessionModel, ids: Sequence[str], folder: Path, trained: Trained, created: int, metrics: dict[str, float] | None = None
+    model: SessionModel, ids: Sequence[str], folder: Path, trained: Trained, created: int, metrics: dict[str, float] | None = None,
+    seen_ms: int | None = None,
 ) -> Manifest:  # fmt: skip
-    """Write ``model`` as the artefact ``folder``; ``ids`` are the items' ids in row order, ``created`` is ms since the epoch."""
+    """Write ``model`` as the artefact ``folder``; ``ids`` are the items' ids in row order, ``created`` is ms since the epoch.
+
+    ``seen_ms``: the newest event that the training has looked at (`embeddings.Manifest`).
+    """
     model.eval()
     return embeddings.write(
         folder, kind=model.kind, ids=ids, vectors=_floats(model.vectors()), bias=_floats(model.bias), trained=trained,
         created=created, encoder={k: _floats(v) for k, v in model.encoder().items()}, description=description(model),
-        metrics=metrics, libraries=libraries(), git_commit=git_commit(),
+        metrics=metrics, libraries=libraries(), git_commit=git_commit(), seen_ms=seen_ms,
     )  # fmt: skip
 
 

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from .dataset import Sessions
 from .history import HistoryConfig, recent_mean
-from .model import DeviceBatch, Draw, ModelConfig, SessionModel
+from .model import DeviceBatch, Draw, ModelConfig, SessionModel, Weight
 
 
 class Config(HistoryConfig, frozen=True, kw_only=True):
     """``reg``: of the vectors that a batch uses."""
 
-    reg: float = 1e-3
+    reg: Weight = 1e-3
 
 
 class BprMf(SessionModel):

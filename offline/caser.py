@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dataset import Batch, Sessions, batches
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel
 
 _PIECE = 50
 
@@ -22,10 +22,10 @@ _PIECE = 50
 class Config(ModelConfig, frozen=True, kw_only=True):
     """``length``: events in the image; ``horizontal``: filters of each height; ``vertical``: filters over all events."""
 
-    length: int = 5
-    horizontal: int = 16
-    vertical: int = 4
-    dropout: float = 0.3
+    length: Count = 5
+    horizontal: Count = 16
+    vertical: Count = 4
+    dropout: Dropout = 0.3
 
 
 class Caser(SessionModel):

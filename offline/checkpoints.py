@@ -11,6 +11,10 @@ import torch
 from online_models.errors import InputError
 
 
+class NotThisRun(InputError):
+    """A checkpoint that this run cannot go on from: damaged, or of other data or settings."""
+
+
 def save(path: Path, model: Any, optimizer: Any, best: Any, state: dict[str, Any]) -> None:
     """Write the checkpoint to ``path``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +27,7 @@ def save(path: Path, model: Any, optimizer: Any, best: Any, state: dict[str, Any
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint at ``path``, None if there is none. Raises InputError when it is damaged."""
+    """The checkpoint at ``path``, None if there is none. Raises NotThisRun when it is damaged."""
     if not path.exists():
         return None
     try:
@@ -31,4 +35,4 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
         return {name: found[name] for name in ("model", "optimizer", "best", "state")}
     except Exception as error:  # a damaged file fails in as many ways as torch's reader has lines
         found = f"{type(error).__name__} on reading it"
-        raise InputError(f"a checkpoint at {path}", found, "remove it and start again") from error
+        raise NotThisRun(f"a checkpoint at {path}", found, "remove it and start again") from error

@@ -48,18 +48,22 @@ class Ranks:
         return {m: round(float(self.scores(m).mean()), 6) if len(self) else 0.0 for m in ("hr@20", "mrr@20", "ndcg@20")}
 
 
+def queries(sessions: Sessions, since_ms: int | None = None) -> NDArray[np.bool_]:
+    """[events] what is a query: an event from ``since_ms`` on that is not its session's first."""
+    query = np.ones(len(sessions.items), bool) if since_ms is None else sessions.times >= since_ms
+    query[sessions.starts[:-1]] = False
+    return query
+
+
 def ranks(model: SessionModel, sessions: Sessions, since_ms: int | None = None, chunk: int = 512) -> Ranks:
     """The rank of each event's item in the list that the events before it in the session lead to.
 
     ``sessions.items`` are the model's rows, -1 for what it does not know: such an event is passed over as context and missed
-    as a target. Only targets from ``since_ms`` on count.
+    as a target, as is one whose score is no finite number. Only targets from ``since_ms`` on count.
     """
     owner = sessions.owner
     known = sessions.items >= 0
-    query = np.ones(len(owner), bool)
-    query[sessions.starts[:-1]] = False
-    if since_ms is not None:
-        query &= sessions.times >= since_ms
+    query = queries(sessions, since_ms)
     before: Ints = np.cumsum(known) - known  # known events before this one, in all sessions
     first: Ints = before[sessions.starts[:-1]][owner]
     answerable = query & known & (before > first)
@@ -116,5 +120,6 @@ def _ranks_of(model: SessionModel, states: torch.Tensor, at: Ints, targets: Ints
         scores = torch.addmm(bias, states[torch.from_numpy(at[part]).to(bias.device)], vectors)
         theirs = scores.gather(1, wanted[:, None])
         above, level = (scores > theirs).sum(1), (scores == theirs).sum(1)
-        out[part] = (above + 0.5 * (level - 1)).double().cpu().numpy()
+        place = torch.where(theirs[:, 0].isfinite(), above + 0.5 * (level - 1), MISS)
+        out[part] = place.double().cpu().numpy()
     return out

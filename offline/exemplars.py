@@ -23,13 +23,16 @@ def choose(sessions: Sessions, count: int, seed: int) -> Sessions:
     return sessions.pick(able)
 
 
-def mixed(sessions: Sessions, known_until_ms: int, count: int, seed: int) -> tuple[Sessions, NDArray[np.bool_]]:
-    """Exemplars of what was known until then, and everything after it; the mask [sessions] marks the exemplars.
+def mixed(
+    sessions: Sessions, known_until_ms: int, known: int, count: int, seed: int
+) -> tuple[Sessions, NDArray[np.bool_]]:
+    """Exemplars of what was known until then, and everything else; the mask [sessions] marks the exemplars.
 
-    A session across the boundary is new. Raises InputError when nothing is new.
+    A session across the boundary is new, and so is one with an item that is none of the first ``known`` rows: its event came late.
+    Raises InputError when nothing is new.
     """
     last = sessions.times[sessions.starts[1:] - 1]
-    past = last <= known_until_ms
+    past = (last <= known_until_ms) & (np.maximum.reduceat(sessions.items, sessions.starts[:-1]) < known)
     if past.all():
         raise InputError(f"events after {known_until_ms}, where the live version ends", "none", "wait for new events")
     repeated = choose(sessions.pick(past), count, seed)

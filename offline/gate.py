@@ -1,7 +1,8 @@
 """The gate: a candidate is published only if it is sane, and not worse than the live version beyond a margin.
 
-Both are scored on the newest window, on the same next-item queries, which neither has learned from. The differences are paired, and
-sessions are what is resampled, since queries of one session are not independent (a block bootstrap: Efron and Tibshirani 1993, ch. 8).
+Both are scored on the same next-item queries: of the events that have neither taught one of the two nor decided when its training
+ended, as their manifests say. The differences are paired, and sessions are what is resampled, since queries of one session are not
+independent (a block bootstrap: Efron and Tibshirani 1993, ch. 8).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online_models.embeddings import Artefact
-from online_models.errors import QualityError
+from online_models.errors import ArtefactError, QualityError
 
 from . import artefacts, dataset
 from .dataset import Sessions
-from .evaluate import MISS, Ranks, ranks
+from .evaluate import MISS, Ranks, queries, ranks
 from .log import Ints, Log
 
 METRICS = ("hr@20", "mrr@20")
@@ -81,14 +82,13 @@ class Verdict:
 
 
 def judge(candidate: Artefact, log: Log, live: Artefact | None = None, config: GateConfig = GateConfig()) -> Verdict:
-    """Score the candidate beside the live version, or beside popularity when there is none, on what neither has seen."""
-    ends = [a.manifest.trained.to_ms for a in (candidate, live) if a is not None]
-    since = max(ends) + 1
+    """Score the candidate beside the live version, or beside popularity when there is none, on what neither has seen.
+
+    Raises ArtefactError when the candidate does not say until when it has seen events.
+    """
+    since = unseen_since(candidate, live)
     sessions = dataset.sessions_of(log)
     window = sessions.pick(sessions.times[sessions.starts[1:] - 1] >= since)
-    for artefact in (candidate, live):
-        if artefact is not None:
-            dataset.refuse_leakage(artefact.manifest.trained, since)
     ours = _ranks(candidate, log, window, since)
     if live is not None:
         theirs, against = _ranks(live, log, window, since), live.manifest.version
@@ -117,6 +117,28 @@ def judge(candidate: Artefact, log: Log, live: Artefact | None = None, config: G
     return Verdict(candidate.manifest.version, against, since, len(ours), differences, sanity, faults)
 
 
+def unseen_since(candidate: Artefact, live: Artefact | None = None) -> int:
+    """The time (ms) from which on nothing has taught either version or decided when its training ended.
+
+    Raises ArtefactError when the candidate does not say so. Of a live version that does not, what it has learned counts: whatever
+    else it has seen is to its own advantage.
+    """
+    seen = candidate.manifest.seen_ms
+    if seen is None:
+        raise ArtefactError(
+            f"the newest event that {candidate.manifest.version} has seen (seen_ms in its manifest)",
+            f"only that it learned until {candidate.manifest.trained.to_ms}",
+            "what decided when training ended may not judge it: train a new version with `headrace train`",
+        )
+    return max(seen, -1 if live is None else seen_until(live)) + 1
+
+
+def seen_until(live: Artefact) -> int:
+    """The time (ms) of the newest event that a live version is known to have seen."""
+    m = live.manifest
+    return m.trained.to_ms if m.seen_ms is None else m.seen_ms
+
+
 def paired(ours: Ranks, theirs: Ranks, metric: str, config: GateConfig = GateConfig()) -> Difference:
     """The mean difference over queries, and its percentile interval from resampling whole sessions."""
     a, b = ours.scores(metric), theirs.scores(metric)
@@ -140,16 +162,9 @@ def _rows(artefact: Artefact, log: Log) -> Ints:
 
 def _ranks(artefact: Artefact, log: Log, window: Sessions, since: int) -> Ranks:
     if not (np.isfinite(artefact.vectors).all() and all(np.isfinite(w).all() for w in artefact.encoder.values())):
-        session = window.owner[_queries(window, since)]
+        session = window.owner[queries(window, since)]
         return Ranks(np.full(len(session), MISS), session)
     return ranks(artefacts.load(artefact), window.with_rows(_rows(artefact, log)), since)
-
-
-def _queries(window: Sessions, since: int) -> NDArray[np.bool_]:
-    """[events] what is a query: an event of the window that is not its session's first."""
-    query = window.times >= since
-    query[window.starts[:-1]] = False
-    return query
 
 
 def _popularity(sessions: Sessions, window: Sessions, since: int, items: int) -> Ranks:
@@ -158,7 +173,7 @@ def _popularity(sessions: Sessions, window: Sessions, since: int, items: int) ->
     above = len(counts) - np.searchsorted(np.sort(counts), counts, side="right")
     level = np.bincount(counts)[counts]
     place = np.where(counts > 0, above + 0.5 * (level - 1), MISS)
-    query = _queries(window, since)
+    query = queries(window, since)
     return Ranks(place[window.items[query]], window.owner[query])
 
 

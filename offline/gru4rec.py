@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import losses
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel, Weight
 
 
 class Config(ModelConfig, frozen=True, kw_only=True):
@@ -22,12 +23,12 @@ class Config(ModelConfig, frozen=True, kw_only=True):
     this; 0: inner products.
     """
 
-    dims: int = 128
-    length: int = 20
-    dropout: float = 0.3
+    dims: Count = 128
+    length: Count = 20
+    dropout: Dropout = 0.3
     loss: Literal["softmax", "bpr-max"] = "softmax"
-    reg: float = 1.0
-    scale: float = 0.0
+    reg: Weight = 1.0
+    scale: Weight = 0.0
 
 
 class Gru4Rec(SessionModel):
@@ -50,7 +51,11 @@ class Gru4Rec(SessionModel):
         return F.normalize(found, dim=-1) if self.config.scale else found
 
     def forward(self, rows: Tensor) -> Tensor:
-        hidden: Tensor = self.gru(self.dropout(self.vectors_of(rows)))[0]
+        inputs = self.dropout(self.vectors_of(rows))
+        with torch.autocast(
+            rows.device.type, enabled=False
+        ):  # it would take cuDNN's GRU to float16, whatever was asked for
+            hidden: Tensor = self.gru(inputs.float())[0]
         dropped: Tensor = self.dropout(hidden)
         return F.normalize(dropped, dim=-1) * self.config.scale if self.config.scale else dropped
 

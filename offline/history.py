@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import torch
 from torch import Tensor
 
@@ -11,7 +14,7 @@ from .model import ModelConfig
 class HistoryConfig(ModelConfig, frozen=True, kw_only=True):
     """``decay``: how much less each event counts than the one after it."""
 
-    decay: float = 0.8
+    decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.8
 
 
 def recent_mean(vectors: Tensor, decay: float) -> Tensor:

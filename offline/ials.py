@@ -7,8 +7,9 @@ forgotten: they follow from the items, in the stream too (fold-in).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from online_models.errors import InputError
 
 from . import parallel
 from .dataset import Batch, Sessions
-from .model import DeviceBatch, Draw, ModelConfig, SessionModel
+from .model import DeviceBatch, Draw, ModelConfig, SessionModel, Weight
 
 _PLACES = 1 << 16
 
@@ -27,9 +28,9 @@ class Config(ModelConfig, frozen=True, kw_only=True):
     ``reg · (n + unobserved · others)^nu``.
     """
 
-    unobserved: float = 0.1
-    reg: float = 0.01
-    nu: float = 1.0
+    unobserved: Weight = 0.1
+    reg: Annotated[float, msgspec.Meta(gt=0)] = 0.01
+    nu: Weight = 1.0
 
 
 class Ials(SessionModel):
@@ -54,15 +55,17 @@ class Ials(SessionModel):
         none = np.zeros(1, np.bool_)
         return [Batch(items, items, np.ones_like(items, np.bool_), sessions.owner, none)]
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def loss(self, batch: DeviceBatch, draw: Draw, teacher: Any, distil: float) -> Tensor:
-        """One sweep; the mean squared error of what happened, before it."""
+        """One sweep, in float32; the mean squared error of what happened, before it."""
         items, owner, weight = batch.items[0], batch.users, self.items.weight
-        users = self._solved(weight, items, owner, int(owner[-1]) + 1)
-        error = (1 - (users[owner] * weight[items]).sum(1)).square().mean()
-        order = torch.argsort(items, stable=True)
-        weight.copy_(self._solved(users, owner[order], items[order], len(weight)))
-        self.gram.copy_(self._gram(weight))
+        with torch.autocast(items.device.type, enabled=False):
+            users = self._solved(weight, items, owner, int(owner[-1]) + 1)
+            error = (1 - (users[owner] * weight[items]).sum(1)).square().mean()
+            order = torch.argsort(items, stable=True)
+            weight.copy_(self._solved(users, owner[order], items[order], len(weight)))
+            self.gram.copy_(self._gram(weight))
         return error
 
     def _gram(self, vectors: Tensor) -> Tensor:

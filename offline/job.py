@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,10 +15,11 @@ from online_models.embeddings import Manifest
 from online_models.errors import InputError
 
 from . import artefacts, dataset, exemplars, features, parallel
+from .devices import device_of
 from .evaluate import ranks
 from .log import Log
-from .model import build
-from .train import Progress, Run, TrainConfig, device_of, fit
+from .model import Count, build
+from .train import Progress, Run, TrainConfig, fit
 
 
 class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,18 +30,19 @@ class JobConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model: str = "gru4rec"
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     train: TrainConfig = msgspec.field(default_factory=TrainConfig)
-    holdout: float = 0.1
-    validation: float = 0.1
-    min_count: int = 1
-    exemplars: int = 30_000
+    holdout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
+    validation: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
+    min_count: Count = 1
+    exemplars: Annotated[int, msgspec.Meta(ge=0)] = 30_000
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was written, and how the training went."""
+    """What was written, and how the training went. ``first``: whether this process, of several, is the one to say so."""
 
     manifest: Manifest
     run: Run
+    first: bool = True
 
 
 def train(
@@ -70,6 +72,9 @@ def train(
     words = dataset.vocabulary(log, learned, previous.ids if previous else (), config.min_count)
     learned = learned.with_rows(words.rows)
     learned = learned.keep(learned.items >= 0)
+    if not (learned.lengths > 1).any():
+        found = f"none before {stop_at} among {len(learned.items):,} events"
+        raise InputError("sessions of two events or more", found, "train on a longer log, or lower min_count")
     dataset.refuse_leakage(learned.trained(), stop_at)
     model = build(config.model, len(words.ids), config.settings, config.train.seed)
     if catalogue is not None:
@@ -78,14 +83,16 @@ def train(
     if previous is not None:
         teacher = artefacts.load(previous)
         artefacts.warm_start(model, teacher)
-        learned, old = exemplars.mixed(learned, previous.manifest.trained.to_ms, config.exemplars, config.train.seed)
+        until = previous.manifest.trained.to_ms
+        learned, old = exemplars.mixed(learned, until, len(previous.ids), config.exemplars, config.train.seed)
     checkpoint = out.with_name(out.name + ".checkpoint")
     window = (judged.with_rows(words.rows), stop_at)
     with parallel.group(device_of(config.train.device)):
         run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
-        if parallel.rank() == 0:
+        first = parallel.rank() == 0
+        if first:
             metrics = ranks(model, window[0], stop_at).summary()
-            artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics)
+            artefacts.save(model.cpu(), words.ids, out, trained, now_ms(), metrics, int(seen.times.max()))
             checkpoint.unlink(missing_ok=True)
         parallel.wait()
-    return Result(embeddings.read_manifest(out), run)
+    return Result(embeddings.read_manifest(out), run, first)

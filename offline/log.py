@@ -1,24 +1,27 @@
 """Reads what happened: a recorded log, or the archive ``archive/date=YYYY-MM-DD/*.parquet``, into arrays.
 
-Only events that teach are kept (their types are given); of a record only what training needs. What cannot be read is
-counted, not fatal: the stream has refused it with a reason already.
+Only events that teach are kept (their types are given); of a record only what training needs. What is no event is counted, not
+fatal: the stream has refused it with a reason already. An event that came again, as its event id says, counts once.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from online_models.errors import InputError
-from streams.contracts.events import Id, Word
+from streams.contracts.events import EARLIEST_MS, LATEST_MS, MAX_ID, Id, Word
+from streams.contracts.reading import UNREADABLE
 
 TEACHING = frozenset(
     [
@@ -34,10 +37,15 @@ GAP_MS = 30 * 60 * 1000
 Ints = NDArray[np.int64]
 
 
+class NoEvents(InputError):
+    """Nothing that teaches has happened yet."""
+
+
 @dataclass(frozen=True)
 class Log:
     """Events in order of time (ties as they came). ``users``, ``items`` and ``sessions`` [events] are numbers from 0,
-    users and items in order of first appearance; ``times`` [events] are ms since the epoch. ``refused``: unreadable records.
+    users and items in order of first appearance; ``times`` [events] are ms since the epoch. ``refused``: records that are no
+    events; ``repeated``: events that came again.
     """
 
     users: Ints
@@ -47,54 +55,81 @@ class Log:
     user_ids: list[str]
     item_ids: list[str]
     refused: int = 0
+    repeated: int = 0
 
     def __len__(self) -> int:
         return len(self.times)
 
+    def __str__(self) -> str:
+        return f"{len(self):,} events ({self.refused:,} records refused, {self.repeated:,} events came again)"
+
+
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_ID)]
+
 
 class _Head(msgspec.Struct):
-    timestamp: int
+    """What training needs of an event, held to the rules of the stream."""
+
+    timestamp: Annotated[int, msgspec.Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
     user_id: Id
     item_id: Id
     event_type: Word
-    session_id: str | None = None
+    session_id: _Text | None = None
+    event_id: _Text = ""
+    v: Literal[1] = 1
 
 
-Row = tuple[int, str, str, str, str | None]
-_COLUMNS = ("timestamp", "user_id", "item_id", "event_type", "session_id")
+_REQUIRED = ("timestamp", "user_id", "item_id", "event_type")
 
 
 def read(path: Path, types: Collection[str] = TEACHING, gap_ms: int = GAP_MS) -> Log:
     """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive.
 
-    Raises InputError where there is none, it is damaged, or nothing in it teaches.
+    Raises InputError where there is none or it is damaged, NoEvents where nothing in it teaches.
     """
     files = _files(path)
     refused = 0
-    times: list[int] = []
+    times, ids = array("q"), array("Q")
     users, items, sessions = _Numbers(), _Numbers(), _Numbers()
     for file in files:
-        for row in _parquet(file) if _is_parquet(file) else _json_lines(file):
-            if row is None:
+        for event in _parquet(file) if _is_parquet(file) else _json_lines(file):
+            if event is None:
                 refused += 1
-                continue
-            time, user, item, kind, session = row
-            if kind in types:
-                times.append(time)
-                users.add(user)
-                items.add(item)
-                sessions.add(session or "")
+            elif event.event_type in types:
+                times.append(event.timestamp)
+                ids.append(_hash(event.event_id))
+                users.add(event.user_id)
+                items.add(event.item_id)
+                sessions.add(event.session_id or "")
     if not times:
-        raise InputError(f"events of the types {', '.join(sorted(types))}", f"none in {path}", "check the log")
+        found = f"none in {path} ({refused:,} records refused)"
+        raise NoEvents(f"events of the types {', '.join(sorted(types))}", found, "check the log")
+    once = _once(np.frombuffer(ids, np.uint64))
     return arranged(
-        np.array(times, np.int64), users.array(), items.array(), sessions.array(), users.names, items.names,
-        sessions.known.get(""), gap_ms, refused,
+        np.frombuffer(times, np.int64)[once], users.array()[once], items.array()[once], sessions.array()[once],
+        users.names, items.names, sessions.known.get(""), gap_ms, refused, len(times) - len(once),
     )  # fmt: skip
+
+
+def _hash(event_id: str) -> int:
+    """64 bits of the id, 0 for none: two of fifty million ids are one with a probability of 7e-5."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "little") if event_id else 0
+
+
+def _once(ids: NDArray[np.uint64]) -> Ints:
+    """The places of the events as they came, of those with one id the first only; 0 stands for no id.
+
+    >>> _once(np.array([7, 0, 7, 0, 5], np.uint64)).tolist()
+    [0, 1, 3, 4]
+    """
+    keep = ids == 0
+    keep[np.unique(ids, return_index=True)[1]] = True
+    return np.flatnonzero(keep)
 
 
 def arranged(
     times: Ints, users: Ints, items: Ints, sessions: Ints, user_ids: list[str], item_ids: list[str],
-    no_session: int | None = None, gap_ms: int = GAP_MS, refused: int = 0,
+    no_session: int | None = None, gap_ms: int = GAP_MS, refused: int = 0, repeated: int = 0,
 ) -> Log:  # fmt: skip
     """Events in any order as a `Log`: stably sorted by time, numbered by first appearance, sessions cut.
 
@@ -105,7 +140,7 @@ def arranged(
     users, user_ids = _by_appearance(users[order], user_ids)
     items, item_ids = _by_appearance(items[order], item_ids)
     cut = _cut(times, users, sessions[order], no_session, gap_ms)
-    return Log(users, items, cut, times, user_ids, item_ids, refused)
+    return Log(users, items, cut, times, user_ids, item_ids, refused, repeated)
 
 
 def _cut(times: Ints, users: Ints, named: Ints, no_session: int | None, gap_ms: int) -> Ints:
@@ -133,13 +168,13 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
-        self._numbers: list[int] = []
+        self._numbers = array("q")
 
     def add(self, name: str) -> None:
         self._numbers.append(self.known.setdefault(name, len(self.known)))
 
     def array(self) -> Ints:
-        return np.array(self._numbers, np.int64)
+        return np.frombuffer(self._numbers, np.int64)
 
     @property
     def names(self) -> list[str]:
@@ -150,7 +185,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(path.rglob("*.parquet"))
         if not found:
-            raise InputError("an archive of Parquet files", f"none in {path}", "check the path")
+            raise NoEvents("an archive of Parquet files", f"none in {path}", "check the path")
         return found
     if not path.exists():
         raise InputError("a recorded log or an archive", f"nothing at {path}", "check the path")
@@ -162,7 +197,7 @@ def _is_parquet(file: Path) -> bool:
         return raw.read(4) == b"PAR1" or file.suffix == ".parquet"
 
 
-def _json_lines(file: Path) -> Iterator[Row | None]:
+def _json_lines(file: Path) -> Iterator[_Head | None]:
     decode = msgspec.json.Decoder(_Head).decode
     with file.open("rb") as raw:
         stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
@@ -172,16 +207,14 @@ def _json_lines(file: Path) -> Iterator[Row | None]:
                 if not text:
                     continue
                 try:
-                    e = decode(text)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    yield decode(text)
+                except UNREADABLE:
                     yield None
-                else:
-                    yield e.timestamp, e.user_id, e.item_id, e.event_type, e.session_id
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"a whole gzip file at {file}", str(error), "copy the file again") from error
 
 
-def _parquet(file: Path) -> Iterator[Row | None]:
+def _parquet(file: Path) -> Iterator[_Head | None]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -192,14 +225,17 @@ def _parquet(file: Path) -> Iterator[Row | None]:
     try:
         with pq.ParquetFile(file) as table:
             there = table.schema_arrow.names
-            missing = [name for name in _COLUMNS[:4] if name not in there]
+            missing = [name for name in _REQUIRED if name not in there]
             if missing:
-                raise InputError(f"columns {', '.join(_COLUMNS[:4])} in {file}", f"no {', '.join(missing)}", "map them")
-            for batch in table.iter_batches(columns=[name for name in _COLUMNS if name in there]):
-                columns = {name: _values(batch.column(name), pa) for name in batch.schema.names}
-                columns.setdefault("session_id", [None] * batch.num_rows)
-                for row in zip(*(columns[name] for name in _COLUMNS), strict=True):
-                    yield None if None in row[:4] else row
+                raise InputError(f"columns {', '.join(_REQUIRED)} in {file}", f"no {', '.join(missing)}", "map them")
+            names = [name for name in _Head.__struct_fields__ if name in there]
+            for batch in table.iter_batches(columns=names):
+                for row in zip(*(_values(batch.column(name), pa) for name in names), strict=True):
+                    try:
+                        filled = {name: value for name, value in zip(names, row, strict=True) if value is not None}
+                        yield msgspec.convert(filled, _Head)
+                    except msgspec.ValidationError:
+                        yield None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"a Parquet file at {file}", str(error).splitlines()[0], "check the file") from error
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 import numpy as np
@@ -29,19 +29,27 @@ KINDS: Mapping[str, str] = {
 """Model name (and module) → its class."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+Dropout = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every model has. ``dims``: of the vectors; ``length``: latest events of a session that are looked at."""
 
-    dims: int = 64
-    length: int = 50
+    dims: Count = 64
+    length: Count = 50
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The shared negatives of one batch: rows [c], and how often each is expected among targets and draws together."""
+    """The shared negatives of one batch: rows [c], and the logarithm of how often each item [items] is expected among targets and
+    draws together (``log_count``), and among the draws alone (``log_drawn``).
+    """
 
     rows: Tensor
     log_count: Tensor
+    log_drawn: Tensor
 
 
 class SessionModel(nn.Module, ABC):
@@ -93,7 +101,7 @@ class SessionModel(nn.Module, ABC):
         scores = flat @ vectors.T + bias
         positive = (flat * vectors[: len(targets)]).sum(1) + bias[: len(targets)]
         total = self.objective(positive, scores, targets[:, None] == candidates, draw.log_count[candidates])
-        if teacher is not None and distil > 0 and bool(batch.old.any()):
+        if teacher is not None and distil > 0 and batch.has_old:
             chosen = batch.old[:, None].expand_as(batch.mask)[batch.mask]
             known = candidates < len(teacher.bias)
             with torch.no_grad():
@@ -115,22 +123,24 @@ class SessionModel(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A `Batch` as tensors on the device."""
+    """A `Batch` as tensors on the device. ``has_old``: whether any session is an exemplar, known without asking the device."""
 
     items: Tensor
     targets: Tensor
     mask: Tensor
     users: Tensor
     old: Tensor
+    has_old: bool
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> DeviceBatch:
         """Copy to the device."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in _arrays(batch)))
 
+        def on(array: np.ndarray[Any, Any]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
-def _arrays(batch: Batch) -> Iterator[Any]:
-    yield from (batch.items, batch.targets, batch.mask, batch.users, batch.old)
+        b = batch
+        return cls(on(b.items), on(b.targets), on(b.mask), on(b.users), on(b.old), bool(b.old.any()))
 
 
 class Sampler:
@@ -142,11 +152,12 @@ class Sampler:
         self._count, self._device = count, device
         self._as_target = torch.from_numpy(np.maximum(counts, 0.5) / counts.sum()).to(device)
         self._drawn = torch.from_numpy(self._negatives.probability * count).to(device)
+        self._log_drawn = torch.log(self._drawn).float()
 
     def draw(self, targets: int, rng: np.random.Generator) -> Draw:
         """Negatives for a batch with so many targets."""
         rows = torch.from_numpy(self._negatives.draw(self._count, rng)).to(self._device)
-        return Draw(rows, torch.log(self._as_target * targets + self._drawn).float())
+        return Draw(rows, torch.log(self._as_target * targets + self._drawn).float(), self._log_drawn)
 
 
 def model_class(kind: str) -> type[SessionModel]:

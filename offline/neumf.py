@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from . import losses
 from .history import HistoryConfig, recent_mean
-from .model import DeviceBatch, Draw, ModelConfig, SessionModel
+from .model import Count, DeviceBatch, Draw, Dropout, ModelConfig, SessionModel
 
 
 class Config(HistoryConfig, frozen=True, kw_only=True):
     """``hidden``: units of the network; ``against``: how many of a batch's negatives it sees."""
 
-    hidden: int = 64
-    against: int = 64
-    dropout: float = 0.2
+    hidden: Count = 64
+    against: Count = 64
+    dropout: Dropout = 0.2
 
 
 class NeuMf(SessionModel):
@@ -49,7 +49,7 @@ class NeuMf(SessionModel):
         positive = self._pairs(history, self.items(targets)[:, None])[:, 0] + self.bias[targets]
         scores = self._pairs(history, self.items(others)[None]) + self.bias[others]
         hit = targets[:, None] == others
-        return alone + losses.sampled_softmax(positive, scores, hit, draw.log_count[others] + share)
+        return alone + losses.sampled_softmax(positive, scores, hit, draw.log_drawn[others] + share)
 
     def _pairs(self, history: Tensor, items: Tensor) -> Tensor:
         """[n, c] scores of ``history`` [n, dims] with ``items`` [n or 1, c, dims]."""

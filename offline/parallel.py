@@ -13,17 +13,22 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from online_models.errors import ServiceError
+
 T = TypeVar("T")
 
 
 @contextmanager
 def group(device: torch.device) -> Iterator[torch.device]:
-    """Join the other processes, if there are any; the device that is this one's."""
+    """Join the other processes, if there are any; the device that is this one's. Raises ServiceError where there is none left."""
     if not dist.is_torchelastic_launched():
         yield device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", dist.get_node_local_rank())
+        number, there = dist.get_node_local_rank(), torch.cuda.device_count()
+        if number >= there:
+            raise ServiceError(f"a GPU for process {number}", f"{there} of them", f"start {there} (--nproc-per-node)")
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     if dist.is_initialized():
         yield device

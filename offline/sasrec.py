@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import losses
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel, Weight
 
 
 class Config(ModelConfig, frozen=True, kw_only=True):
@@ -23,14 +23,18 @@ class Config(ModelConfig, frozen=True, kw_only=True):
     times this; 0: inner products.
     """
 
-    dims: int = 128
-    length: int = 50
-    layers: int = 2
-    heads: int = 2
-    dropout: float = 0.4
+    dims: Count = 128
+    length: Count = 50
+    layers: Count = 2
+    heads: Count = 2
+    dropout: Dropout = 0.4
     loss: Literal["softmax", "bce"] = "softmax"
     readout: Literal["state", "items", "both"] = "both"
-    scale: float = 14.0
+    scale: Weight = 14.0
+
+    def __post_init__(self) -> None:
+        if self.dims % self.heads:
+            raise ValueError(f"dims {self.dims} do not divide among {self.heads} heads")
 
 
 class Block(nn.Module):
@@ -104,5 +108,6 @@ class SasRec(SessionModel):
         if self.config.loss == "bce":
             n = len(positive)
             at = torch.arange(n, device=scores.device)
-            return losses.one_negative(positive, scores[at, n + at % (scores.shape[1] - n)])
+            drawn = n + at % (scores.shape[1] - n)
+            return losses.one_negative(positive, scores[at, drawn].masked_fill(hit[at, drawn], losses.NEVER))
         return losses.sampled_softmax(positive, scores, hit, log_count)

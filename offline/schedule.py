@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -20,13 +22,16 @@ from typing import Literal
 import msgspec
 
 from online_models import embeddings
+from online_models.embeddings import Artefact
 from online_models.errors import HeadraceError, InputError
 from streams.contracts.models import Announcement
 
-from . import job, publish
-from .gate import GateConfig, Verdict, judge
+from . import dataset, job, publish
+from .checkpoints import NotThisRun
+from .evaluate import queries
+from .gate import GateConfig, Verdict, judge, seen_until
 from .job import JobConfig
-from .log import Log
+from .log import Log, NoEvents
 from .model import model_class
 from .train import Progress
 
@@ -51,6 +56,10 @@ class Plan:
     fewest: int = 1000
     keep: int = publish.KEEP
     catalogue: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.job.holdout < 1:
+            raise InputError("a share of the events for the gate", str(self.job.holdout), "set holdout to 0.1, say")
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,12 @@ What = Literal["published", "refused", "waited", "failed", "stopped"]
 
 
 def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) -> tuple[What, str]:
-    found, state = plan.read(), State.of(plan.folder)
+    state = State.of(plan.folder)
+    try:
+        found = plan.read()
+    except NoEvents:
+        need = max(plan.fewest, math.ceil(plan.gate.queries / plan.job.holdout))
+        return "waited", f"no events yet, about {need:,} are needed"
     new = int((found.times > state.seen_ms).sum())
     if new < plan.fewest:
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
@@ -148,6 +162,8 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     beside = embeddings.verify(live) if live is not None else None
     share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
     config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
+    if short := _short(found, config.holdout, plan.gate.queries, beside):
+        return "waited", short
     out = plan.folder / f"candidate-{found.times[-1]}"
     _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live})
 
@@ -157,7 +173,14 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
 
     shape = beside is not None and beside.manifest.encoder == _shape(config)
     if not out.exists():  # else a round before this one could not publish it
-        job.train(found, out, config, live if shape else None, True, progress, catalogue=plan.catalogue)
+        train = partial(
+            job.train, found, out, config, live if shape else None, progress=progress, catalogue=plan.catalogue
+        )
+        try:
+            train(resume=True)
+        except NotThisRun as error:  # the service was started again with other settings
+            log.info("training starts anew: %s", error)
+            train(resume=False)
     candidate = embeddings.verify(out)
     verdict = judge(candidate, found, beside, plan.gate)
     seen = int(found.times[-1])
@@ -167,6 +190,20 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     publish.publish(out, plan.to, announce, plan.keep)
     State(out.name, seen).keep(plan.folder)
     return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:
+    """What the gate would lack to decide anything, in words; empty if nothing."""
+    there = 0
+    if len(found) > need:
+        sessions = dataset.sessions_of(found)
+        since = dataset.boundary(sessions, holdout)
+        there = int(queries(sessions, max(since, seen_until(live) + 1 if live is not None else since)).sum())
+    if there >= need:
+        return ""
+    about = math.ceil(len(found) * need / there if there else need / holdout)
+    told = f"{there:,} next-item queries in the newest {holdout:.0%} of {len(found):,} events"
+    return f"{told}, the gate needs {need:,}: with about {about:,} events there are as many"
 
 
 def _shape(config: JobConfig) -> dict[str, object]:

@@ -8,23 +8,23 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from online_models.errors import InputError, ServiceError
+from online_models.errors import InputError
 
 from . import checkpoints, parallel
 from .dataset import Sessions
-from .evaluate import ranks
-from .model import DeviceBatch, Sampler, SessionModel
+from .devices import compiled, device_of, enough_memory, reproducible
+from .evaluate import queries, ranks
+from .model import Count, DeviceBatch, Sampler, SessionModel, Weight
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,24 +34,25 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     are negatives too. ``clip``: largest norm of a gradient. ``distil``: weight of what the previous version says of exemplars.
     ``schedule``: of the learning rate over all ``epochs``; "linear" ends near zero. ``threads``: of the CPU, 0 is torch's choice.
     ``check_s``: seconds between checkpoints. ``validate``: events, about,
-    that an epoch is validated on.
+    that an epoch is validated on. ``compile``: the loss for the GPU, which takes up to some minutes before the first steps.
     """
 
-    epochs: int = 10
-    patience: int = 2
-    lr: float = 2e-3
+    epochs: Count = 10
+    patience: Count = 2
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 2e-3
     schedule: Literal["constant", "linear"] = "constant"
-    weight_decay: float = 0.0
-    tokens: int = 1024
-    negatives: int = 2048
-    alpha: float = 0.5
-    clip: float = 5.0
-    distil: float = 0.5
+    weight_decay: Weight = 0.0
+    tokens: Count = 1024
+    negatives: Count = 2048
+    alpha: Weight = 0.5
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    distil: Weight = 0.5
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 0
-    check_s: float = 60.0
-    validate: int = 20_000
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    check_s: Weight = 60.0
+    validate: Count = 20_000
+    compile: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,6 @@ class Run:
     seconds: float = 0.0
 
 
-def device_of(wanted: str) -> torch.device:
-    """The device to train on. Raises ServiceError when CUDA was asked for and is not there."""
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ServiceError("a CUDA device", "none that torch can use", "use --device cpu, or install torch with CUDA")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
-
-
 def fit(
     model: SessionModel,
     sessions: Sessions,
@@ -98,18 +91,25 @@ def fit(
 ) -> Run:
     """Train ``model`` in place; it ends with the weights of its best epoch.
 
-    ``validation``: sessions, and the time (ms) from which their targets are judged. ``old`` marks the sessions that are exemplars, which
+    ``validation``: sessions, and the time (ms) from which their targets are judged; if there are none, all epochs are
+    learned. ``old`` marks the sessions that are exemplars, which
     ``teacher`` has seen. Raises InputError when the loss is no number, ServiceError when memory is short.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    with parallel.group(device_of(config.device)) as device, _reproducible(config.seed), _enough_memory(config):
+    with (
+        parallel.group(device_of(config.device)) as device,
+        reproducible(config.seed, device),
+        enough_memory(config.tokens, config.negatives),
+    ):
         model.to(device)
         if teacher is not None:
             teacher.to(device).eval().requires_grad_(False)
+        if validation is not None and not queries(*validation).any():
+            validation = None
         model.prepare(sessions, config.seed)
         trainer = _Trainer(model, sessions, config, validation, teacher, old, device, progress)
-        trainer.state = _State(mark=_fingerprint(model, sessions, config))
+        trainer.state = _State(mark=_fingerprint(model, sessions, config, validation, teacher, old))
         if checkpoint is not None and resume:
             trainer.load(checkpoint)
         parallel.same(model)
@@ -143,6 +143,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
+        self.loss = compiled(model.loss, device) if config.compile else model.loss
         self.best: dict[str, torch.Tensor] | None = None
         self.state = _State("")
 
@@ -153,7 +154,7 @@ class _Trainer:
             state.losses.append(state.loss / max(1, state.learned))
             if self.validation is not None:
                 state.validation.append(self._validate())
-                if state.validation[-1] >= max(state.validation):
+                if int(np.argmax(state.validation)) == state.epoch:
                     self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             state.epoch, state.step, state.loss, state.learned = state.epoch + 1, 0, 0.0, 0
             if checkpoint is not None:
@@ -187,7 +188,7 @@ class _Trainer:
             torch.manual_seed(hash((config.seed, state.epoch, number)) & 0x7FFFFFFF)
             draw = self.sampler.draw(batch.events, np.random.default_rng([config.seed, state.epoch, number]))
             with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                loss = model.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
+                loss = self.loss(DeviceBatch.of(batch, self.device), draw, self.teacher, config.distil)
             if loss.requires_grad:  # else the model has made its step itself
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -220,7 +221,7 @@ class _Trainer:
             raise InputError(
                 "a finite loss",
                 f"{value} in epoch {epoch}, at step {step} or up to 50 before",
-                f"lower --lr (now {self.config.lr})",
+                f"lower the learning rate (--set lr={self.config.lr / 4:g})",
             )
         return value
 
@@ -236,14 +237,14 @@ class _Trainer:
         )
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one. Raises InputError when it is of another run."""
+        """Go on from a checkpoint, if there is one. Raises NotThisRun when it is of another run."""
         found = checkpoints.load(path, self.device)
         if found is None:
             return
         state = msgspec.convert(found["state"], _State)
         if state.mark != self.state.mark:
             remedy = "resume with the same data and settings, or start without --resume"
-            raise InputError(f"a checkpoint of this run at {path}", "one of other data or settings", remedy)
+            raise checkpoints.NotThisRun(f"a checkpoint of this run at {path}", "one of other data or settings", remedy)
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.best, self.state = found["best"], state
@@ -255,37 +256,32 @@ def _some(sessions: Sessions, events: int, seed: int) -> Sessions:
     return sessions if share >= 1 else sessions.pick(np.random.default_rng(seed).random(len(sessions)) < share)
 
 
-def _fingerprint(model: SessionModel, sessions: Sessions, config: TrainConfig) -> str:
-    """What must be equal for a run to go on: the data, the model and what decides each step."""
+def _fingerprint(
+    model: SessionModel, sessions: Sessions, config: TrainConfig, validation: tuple[Sessions, int] | None,
+    teacher: SessionModel | None, old: NDArray[np.bool_] | None,
+) -> str:  # fmt: skip
+    """What must be equal for a run to go on: the data, the model and what decides each step and the end."""
     digest = hashlib.sha256()
-    for array in (sessions.items, sessions.times, sessions.starts):
-        digest.update(array.tobytes())
+    judged, since = validation or (None, 0)
+    for each in (sessions, judged):
+        for array in (each.items, each.times, each.starts, each.users) if each is not None else ():
+            digest.update(array.tobytes())
+    digest.update(b"" if old is None else old.tobytes())
+    own = model.state_dict()
+    fixed = [buffer for name, buffer in model.named_buffers() if name not in own]  # what a catalogue says of the items
+    for tensor in (*fixed, *(teacher.state_dict().values() if teacher is not None else ())):
+        digest.update(tensor.cpu().numpy().tobytes())
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for free in ("patience", "check_s", "device", "threads", *(["epochs"] if config.schedule == "constant" else [])):
+    for free in (
+        "patience",
+        "check_s",
+        "device",
+        "threads",
+        "compile",
+        *(["epochs"] if config.schedule == "constant" else []),
+    ):
         plain.pop(free)
-    shape = [model.kind, msgspec.to_builtins(model.config), plain, len(model.bias), parallel.size()]
+    shapes = {name: list(tensor.shape) for name, tensor in own.items()}
+    shape = [model.kind, msgspec.to_builtins(model.config), plain, shapes, since, parallel.size()]
     digest.update(msgspec.json.encode(shape))
     return digest.hexdigest()
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    torch.manual_seed(seed)
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _enough_memory(config: TrainConfig) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ServiceError(
-            f"memory for batches of {config.tokens} places against {config.negatives} negatives",
-            str(error).splitlines()[0],
-            "lower --tokens or --negatives, or the model's dims",
-        ) from error

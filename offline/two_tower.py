@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from .features import Features
 from .history import HistoryConfig, recent_mean
-from .model import ModelConfig, SessionModel
+from .model import Count, Dropout, ModelConfig, SessionModel
 
 
 class Config(HistoryConfig, frozen=True, kw_only=True):
     """``hidden``: units of the user's tower; ``buckets``: of hashed content words."""
 
-    hidden: int = 128
-    dropout: float = 0.2
-    buckets: int = 1 << 14
+    hidden: Count = 128
+    dropout: Dropout = 0.2
+    buckets: Count = 1 << 14
 
 
 class TwoTower(SessionModel):
@@ -31,13 +31,16 @@ class TwoTower(SessionModel):
     kind: ClassVar[str] = "two_tower"
     config_type: ClassVar[type[ModelConfig]] = Config
     config: Config
+    words: Tensor
+    weights: Tensor
 
     def __init__(self, config: Config, items: int) -> None:
         super().__init__(config, items)
         self.up, self.down = nn.Linear(config.dims, config.hidden), nn.Linear(config.hidden, config.dims)
         self.drop = nn.Dropout(config.dropout)
         self.content: nn.Parameter | None = None
-        self.words, self.weights = torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0)
+        self.register_buffer("words", torch.zeros(0, 0, dtype=torch.int64), persistent=False)
+        self.register_buffer("weights", torch.zeros(0, 0), persistent=False)
 
     def describe(self, features: Features) -> None:
         with torch.no_grad():
@@ -55,7 +58,6 @@ class TwoTower(SessionModel):
         own: Tensor = self.items(rows)
         if self.content is None:
             return own
-        self.words, self.weights = self.words.to(own.device), self.weights.to(own.device)
         at = rows.ravel()
         said = F.embedding_bag(self.words[at], self.content, per_sample_weights=self.weights[at], mode="sum")
         return own + said.view_as(own)

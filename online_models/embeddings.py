@@ -46,7 +46,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Manifest:
-    """``files`` maps file name → sha256 (hex). ``created``: ms since the epoch. ``encoder``: kind and shape parameters."""
+    """``files`` maps file name → sha256 (hex). ``created``: ms since the epoch. ``encoder``: kind and shape parameters.
+
+    ``seen_ms``: time of the newest event that was learned, or that decided when training ended: what may be judged on comes after
+    it. None: nobody has said.
+    """
 
     version: str
     kind: str
@@ -59,6 +63,7 @@ class Manifest:
     libraries: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
     encoder: dict[str, Any] | None = None
+    seen_ms: int | None = None
     schema: int = SCHEMA
 
 
@@ -88,6 +93,7 @@ def write(
     metrics: Mapping[str, float] | None = None,
     libraries: Mapping[str, str] | None = None,
     git_commit: str | None = None,
+    seen_ms: int | None = None,
 ) -> Manifest:
     """Write an artefact; ``folder`` appears under its name when all of it is on disk, or not at all.
 
@@ -115,7 +121,7 @@ def write(
         manifest = Manifest(
             version=f"{kind}-{trained.to_ms}-{digest[:12]}", kind=kind, dims=vectors.shape[1], items=len(ids), files=files,
             trained=trained, created=created, metrics=dict(metrics or {}), libraries=dict(libraries or {}),
-            git_commit=git_commit, encoder=shown,
+            git_commit=git_commit, encoder=shown, seen_ms=seen_ms,
         )  # fmt: skip
         _save(temporary / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode() + b"\n")
         sync(temporary)
@@ -164,6 +170,8 @@ def _check_manifest(m: Manifest) -> None:
     numbers = (m.dims, m.items, m.created, m.trained.from_ms, m.trained.to_ms, m.trained.events)
     if any(type(n) is not int or n < 0 for n in numbers) or m.dims == 0:
         raise ValueError(f"numbers {numbers}")
+    if m.seen_ms is not None and (type(m.seen_ms) is not int or m.seen_ms < m.trained.to_ms):
+        raise ValueError(f"seen_ms {m.seen_ms!r}, trained until {m.trained.to_ms}")
     if not isinstance(m.version, str) or not m.version or set(m.version) & set("/\\\0") or m.version.startswith("."):
         raise ArtefactError("a version that can be a folder's name", repr(m.version), _AGAIN)
     if not isinstance(m.files, dict) or not FILES >= m.files.keys() >= {ITEMS, IDS}:

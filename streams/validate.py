@@ -10,14 +10,8 @@ from typing import Any
 import msgspec
 
 from .contracts.dead_letters import Reason
-from .contracts.events import MAX_CONTEXT_BYTES, MAX_ID, MAX_RECORD_BYTES, Event
+from .contracts.events import EARLIEST_MS, LATEST_MS, MAX_CONTEXT_BYTES, MAX_ID, MAX_RECORD_BYTES, Event
 from .contracts.reading import UNREADABLE
-
-EARLIEST_MS = 100_000_000_000
-"""1973-03-03. A timestamp below it is not in milliseconds."""
-
-LATEST_MS = 10**13
-"""2286-11-20. A timestamp from there on is not in milliseconds, whatever the clock says."""
 
 FUTURE_MS = 10 * 60 * 1000
 """How far ahead of the clock an event may be: what clocks that nobody sets are wrong by. A time of tomorrow would be the time

@@ -48,7 +48,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def command(
     folder: Path, live: Path | None, log_path: Path, margin: float, as_json: bool, settings: Settings
 ) -> None:  # fmt: skip
-    """Score the artefact DIR beside the live one on the newest events of LOG, which neither has learned.
+    """Score the artefact DIR beside the live one on the newest events of LOG: those that neither has learned from or was chosen by.
 
     Exit status 1, with the numbers, when it must not be published.
     """

@@ -74,7 +74,10 @@ def command(
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
     with progress_bar() as progress:
         result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
+    if not result.first:
+        return
     m, run = result.manifest, result.run
+    click.echo(f"{log_path}: {found}", err=True)
     click.echo(f"{folder}: {m.version}, {m.items:,} items × {m.dims}, {m.trained.events:,} events", err=True)
     click.echo(
         f"best of {len(run.losses)} epochs: {run.best + 1}; validation "

@@ -15,6 +15,12 @@ MAX_RECORD_BYTES = 64 * 1024
 MAX_CONTEXT_BYTES = 4 * 1024
 """Largest ``context`` object, in bytes of its JSON form."""
 
+EARLIEST_MS = 100_000_000_000
+"""1973-03-03. A timestamp below it is not in milliseconds."""
+
+LATEST_MS = 10**13
+"""2286-11-20. A timestamp from there on is not in milliseconds, whatever the clock says."""
+
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 

@@ -59,6 +59,17 @@ def test_a_round_reads_what_has_just_been_archived(offline: Callable[..., Result
     assert (tmp_path / "shop-archive").is_dir()
 
 
+def test_a_first_round_before_the_first_event_waits_for_events(offline: Callable[..., Result], tmp_path: Path) -> None:
+    def archives(settings: Settings, folder: Path, **_: Any) -> archive.Summary:
+        folder.mkdir(parents=True)
+        return archive.Summary("shop-events", folder)
+
+    done = offline(archives)
+    assert (done.exit_code, "failed" in done.stderr) == (0, False), done.stderr
+    assert "round 1 waited" in done.stderr
+    assert "no events yet, about 2,000 are needed" in done.stderr
+
+
 def test_somebody_else_who_archives_does_not_stop_a_round(offline: Callable[..., Result], tmp_path: Path) -> None:
     def busy(*_: Any, **__: Any) -> archive.Summary:
         raise ArchiveBusy("the archive for this process alone", "another one that writes it", "let that one do it")

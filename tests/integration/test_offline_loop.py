@@ -22,6 +22,8 @@ def test_each_round_reads_what_has_come_since(settings: Settings) -> None:
         str(settings.data_dir),
     ]
     round_ = ["offline", "--once", "--no-announce", "--fewest", "1000000", *shared]
+    empty = CliRunner().invoke(cli, round_, catch_exceptions=False)
+    assert (empty.exit_code, "no events yet, about 1,000,000 are needed" in empty.stderr) == (0, True), empty.stderr
     for seed in (0, 1):
         publish(settings, events(200, seed))
         done = CliRunner().invoke(cli, round_, catch_exceptions=False)

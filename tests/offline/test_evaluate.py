@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from offline.evaluate import Ranks, ranks
+from offline.evaluate import MISS, Ranks, ranks
 from offline.model import build
 from online_models import metrics
 from tests.offline.test_dataset import sessions
@@ -77,3 +77,12 @@ def test_the_metrics_are_those_of_the_stream(rank: int) -> None:
     assert {name: float(ours.scores(name)[0]) for name in ("hr@20", "mrr@20", "ndcg@20")} == pytest.approx(
         {name: theirs[name] for name in ("hr@20", "mrr@20", "ndcg@20")}
     )
+
+
+def test_a_score_that_is_no_number_is_a_miss() -> None:
+    """Finite weights can overflow; no comparison with NaN holds, and that would be first place."""
+    model = model_of(5)
+    with torch.no_grad():
+        model.items.weight[3] = 1e38
+        model.bias[3] = float("nan")
+    assert ranks(model, sessions([0, 3], [0, 1])).ranks.tolist()[0] == MISS

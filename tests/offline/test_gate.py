@@ -17,7 +17,7 @@ from offline.gate import GateConfig
 from offline.model import build
 from online_models import embeddings
 from online_models.embeddings import Artefact, Trained
-from online_models.errors import QualityError
+from online_models.errors import ArtefactError, QualityError
 from tests.offline.planted import ring_log, written
 from tests.offline.test_job import CONFIG
 
@@ -34,7 +34,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
 def random_like(good: Artefact, folder: Path) -> Artefact:
     """An artefact that is honest but bad."""
     model = build("gru4rec", good.manifest.items, good.manifest.encoder["config"], seed=9)
-    artefacts.save(model, good.ids, folder, good.manifest.trained, 1)
+    artefacts.save(model, good.ids, folder, good.manifest.trained, 1, seen_ms=good.manifest.seen_ms)
     return embeddings.verify(folder)
 
 
@@ -42,11 +42,35 @@ def test_a_good_first_version_beats_popularity(good: Artefact) -> None:
     verdict = gate.judge(good, LOG)
     verdict.require()
     assert verdict.against == "popularity"
-    assert verdict.since_ms == good.manifest.trained.to_ms + 1
     d = verdict.differences["mrr@20"]
     assert d.candidate > 0.9
     assert 0 < d.low < d.mean < d.high
     assert d.mean == pytest.approx(d.candidate - d.other)
+
+
+def test_it_judges_on_what_has_neither_taught_nor_ended_the_training(good: Artefact) -> None:
+    """The newest tenth: what early stopping looked at is left out, or a version that was chosen by it would be judged by it."""
+    tenth = np.sort(LOG.times)[-len(LOG) // 10 :]
+    seen = good.manifest.seen_ms
+    assert seen is not None
+    assert good.manifest.trained.to_ms < seen < tenth[0]
+    verdict = gate.judge(good, LOG)
+    assert verdict.since_ms == seen + 1
+    assert verdict.queries == len(tenth) * 5 // 6, "all but the first of each session of six"
+
+
+def test_what_the_live_version_has_seen_does_not_judge_either(good: Artefact) -> None:
+    later = int(LOG.times[-600])
+    live = replace(good, manifest=replace(good.manifest, seen_ms=later))
+    assert gate.judge(good, LOG, live).since_ms == later + 1
+    silent = replace(good, manifest=replace(good.manifest, seen_ms=None, trained=Trained(0, later, 1)))
+    assert gate.judge(good, LOG, silent).since_ms == later + 1
+
+
+def test_a_version_that_does_not_say_what_it_has_seen_is_not_judged(good: Artefact) -> None:
+    silent = replace(good, manifest=replace(good.manifest, seen_ms=None))
+    with pytest.raises(ArtefactError, match=f"seen_ms.*got only that it learned until {good.manifest.trained.to_ms}"):
+        gate.judge(silent, LOG)
 
 
 def test_an_equal_version_passes(good: Artefact) -> None:
@@ -142,7 +166,7 @@ def test_items_that_the_live_version_knows_must_be_known(good: Artefact, tmp_pat
 
 def test_too_few_events_decide_nothing(good: Artefact) -> None:
     last = int(LOG.times[-1])
-    late = replace(good, manifest=replace(good.manifest, trained=Trained(0, last - 10_000, 1)))
+    late = replace(good, manifest=replace(good.manifest, seen_ms=last - 10_000))
     with pytest.raises(QualityError, match="expected 200 queries or more"):
         gate.judge(late, LOG, good).require()
 

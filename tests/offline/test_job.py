@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,8 @@ from offline.job import JobConfig
 from offline.model import build
 from offline.train import TrainConfig
 from online_models import embeddings
-from online_models.errors import ArtefactError, InputError
-from tests.offline.planted import START, ring_log, rows_of, written
+from online_models.errors import ArtefactError, InputError, ServiceError
+from tests.offline.planted import ITEMS, START, ring_log, rows_of, written
 from tests.offline.test_dataset import lists, sessions
 
 CONFIG = JobConfig(
@@ -89,10 +91,32 @@ def test_a_warm_start_begins_with_the_vectors_that_were_published() -> None:
 
 def test_exemplars_are_of_the_past_and_marked() -> None:
     made = sessions([1, 2], [3, 4], [5], [6, 7, 8], times=[[0, 1], [2, 3], [4], [5, 6, 20]])
-    found, old = exemplars.mixed(made, 6, 1, seed=0)
+    found, old = exemplars.mixed(made, 6, 9, 1, seed=0)
     assert lists(found)[1:] == [[6, 7, 8]]
     assert lists(found)[0] in ([1, 2], [3, 4])
     assert old.tolist() == [True, False]
+
+
+def test_what_came_late_of_a_new_item_is_no_exemplar() -> None:
+    """The live version has no row for it, so it has no opinion that could be kept."""
+    made = sessions([1, 2], [3, 9], [6, 7], times=[[0, 1], [2, 3], [8, 20]])
+    found, old = exemplars.mixed(made, 6, known=8, count=9, seed=0)
+    assert (lists(found), old.tolist()) == ([[1, 2], [3, 9], [6, 7]], [True, False, False])
+
+
+def test_a_late_event_of_a_new_item_does_not_end_an_incremental_training(tmp_path: Path) -> None:
+    job.train(ring_log(300), tmp_path / "a", CONFIG)
+    log = ring_log(600)
+    late = replace(log, items=log.items.copy(), item_ids=[*log.item_ids, "new"])
+    late.items[9] = len(log.item_ids)
+    job.train(late, tmp_path / "b", CONFIG, live=tmp_path / "a")
+    assert "new" in embeddings.read(tmp_path / "b").ids
+
+
+def test_a_log_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
+    config = JobConfig(settings=CONFIG.settings, train=CONFIG.train, min_count=10**6)
+    with pytest.raises(InputError, match="sessions of two events or more, got none before"):
+        job.train(ring_log(), tmp_path / "a", config)
 
 
 def test_the_command_writes_an_artefact(tmp_path: Path) -> None:
@@ -105,6 +129,29 @@ def test_the_command_writes_an_artefact(tmp_path: Path) -> None:
     assert "not there yet" in str(again.exception)
     wrong = CliRunner().invoke(command, [*args[:-2], "--out", str(tmp_path / "n"), "--set", "loss=hinge"])
     assert "settings of gru4rec" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["epochs=0", "tokens=0", "negatives=0", "lr=-1", "holdout=1", "validation=0", "min_count=0", "dims=0"]
+)
+def test_settings_that_cannot_be_are_refused(wrong: str, tmp_path: Path) -> None:
+    log = written(ring_log(20), tmp_path / "log.jsonl")
+    done = CliRunner().invoke(command, ["--log", str(log), "--out", str(tmp_path / "m"), "--set", wrong])
+    assert isinstance(done.exception, InputError)
+    assert re.search(r"settings .*as documented.*, got Expected `(int|float)` [<>]", str(done.exception))
+
+
+def test_dims_that_heads_cannot_share_are_refused() -> None:
+    with pytest.raises(InputError, match="settings of sasrec as documented, got dims 16 do not divide among 3 heads"):
+        build("sasrec", ITEMS, {"dims": 16, "heads": 3})
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(parallel.dist, "get_node_local_rank", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ServiceError, match="a GPU for process 2, got 2 of them"), parallel.group(torch.device("cuda")):
+        pass
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
@@ -120,6 +167,7 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     args += [f"--set={s}" for s in ("dims=16", "dropout=0.1", "lr=0.02", "tokens=64", "negatives=16", "epochs=8")]
     done = subprocess.run([sys.executable, "-m", *launch, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'm'}\n", "one of them says where it is"
     assert embeddings.verify(tmp_path / "m").manifest.metrics["mrr@20"] > 0.9
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m"]
 

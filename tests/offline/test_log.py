@@ -95,6 +95,51 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     assert (len(found), found.refused) == (2, 3)
 
 
+def test_an_event_that_came_again_counts_once_in_every_form(tmp_path: Path) -> None:
+    """At least once: a shop sends an event twice, and topic, archive and recorded log hold it twice."""
+    events = [event(n, "u", f"i{n}", event_id=f"e{n}") for n in range(4)]
+    twice = [*events[:3], events[1], events[3], event(9, "u", "i1", event_id="e1"), events[0]]
+    path = written(tmp_path, twice)
+    table = pa.Table.from_pylist(twice)
+    pq.write_table(table, tmp_path / "log.parquet")
+    archive = tmp_path / "archive"
+    for day, part in (("2017-07-14", table.slice(0, 3)), ("2017-07-15", table.slice(3))):
+        (archive / f"date={day}").mkdir(parents=True)
+        pq.write_table(part, archive / f"date={day}" / "0.parquet")
+    for form in (path, tmp_path / "log.parquet", archive):
+        found = log.read(form)
+        assert [(t, i) for t, _, i, _ in plain(found)] == [(0, "i0"), (1, "i1"), (2, "i2"), (3, "i3")]
+        assert (found.repeated, found.refused) == (3, 0)
+
+
+def test_events_without_an_id_are_all_different(tmp_path: Path) -> None:
+    found = log.read(written(tmp_path, [event(0, "u", "a"), event(0, "u", "a"), event(0, "u", "a", event_id="")]))
+    assert (len(found), found.repeated) == (3, 0)
+
+
+def test_two_of_many_ids_are_not_taken_for_one(tmp_path: Path) -> None:
+    found = log.read(written(tmp_path, [event(n, "u", "a", event_id=str(n)) for n in range(20_000)]))
+    assert (len(found), found.repeated) == (20_000, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"timestamp": T // 1000}, {"timestamp": T * 1000}, {"item_id": ""}, {"item_id": "x" * 257}, {"v": 2}]
+)
+def test_what_the_stream_refuses_does_not_teach_either(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """A time in seconds or microseconds would move the boundaries between training, validation and gate."""
+    events = [event(0, "u", "a", v=1), event(1, "u", "b", v=1) | wrong]
+    pq.write_table(pa.Table.from_pylist(events), tmp_path / "log.parquet")
+    for path in (written(tmp_path, events), tmp_path / "log.parquet"):
+        found = log.read(path)
+        assert (len(found), found.refused) == (1, 1)
+
+
+def test_numbers_are_no_ids(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([event(0, "u", "a") | {"item_id": 5}]), tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=r"none in .* \(1 records refused\)"):
+        log.read(tmp_path / "log.parquet")
+
+
 def test_only_the_types_that_teach_are_learned(tmp_path: Path) -> None:
     assert plain(log.read(written(tmp_path, EVENTS), {"impression"})) == [(2_000, "u", "x", 0)]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from offline import losses
+from offline.model import DeviceBatch, Sampler, build
+from tests.offline.planted import ITEMS, ring_log, rows_of
 
 
 def scores(n: int = 5, items: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,6 +37,32 @@ def test_the_denominator_is_unbiased_only_with_the_correction(corrected: bool) -
     )
     loss = losses.sampled_softmax(positive, s[:, drawn], (targets[:, None] == drawn), log_count)
     assert ((loss + positive).item() == pytest.approx(true, abs=0.01)) == corrected
+
+
+def test_the_pairs_of_neumf_are_corrected_by_how_often_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its candidates are draws only, no targets of others, so that what is expected of all items together is their number."""
+    made = rows_of(ring_log())[0]
+    sampler = Sampler(made, ITEMS, 32, 0.5, torch.device("cpu"))
+    model = build("neumf", ITEMS, {"dims": 8, "against": 16})
+    [batch, *_] = model.epoch(made, 64, np.random.default_rng(0), None)
+    draw = sampler.draw(batch.events, np.random.default_rng(0))
+    assert draw.log_drawn.exp().sum().item() == pytest.approx(32)
+    calls = []
+    monkeypatch.setattr(losses, "sampled_softmax", lambda *arguments: calls.append(arguments) or torch.zeros(()))
+    model.loss(DeviceBatch.of(batch, torch.device("cpu")), draw, None, 0.0)
+    torch.testing.assert_close(calls[1][3], draw.log_drawn[draw.rows[:16]] + np.log(16 / 32))
+
+
+def test_a_negative_that_is_the_target_itself_does_not_count() -> None:
+    model = build("sasrec", ITEMS, {"dims": 8, "loss": "bce"})
+    positive, scores = torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 0.0, 5.0, 3.0], [0.0, 2.0, 3.0, 4.0]])
+    none = torch.zeros(2, 4, dtype=torch.bool)
+    hit = none.clone()
+    hit[1, 3] = True  # the second row's negative
+    alone = losses.one_negative(positive, torch.tensor([5.0, 4.0]))
+    assert model.objective(positive, scores, none, torch.zeros(4)).item() == pytest.approx(alone.item())
+    without = (F.softplus(-positive).sum() + F.softplus(torch.tensor(5.0))) / 2
+    assert model.objective(positive, scores, hit, torch.zeros(4)).item() == pytest.approx(without.item())
 
 
 def test_bpr_max_is_as_in_the_paper() -> None:

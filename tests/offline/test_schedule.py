@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,7 +18,7 @@ from infra.cli import cli
 from offline import schedule
 from offline.gate import GateConfig
 from offline.job import JobConfig
-from offline.log import Log
+from offline.log import Log, read
 from offline.schedule import Outcome, Plan, State, once, serve
 from offline.train import TrainConfig
 from online_models import embeddings
@@ -55,6 +56,33 @@ def test_rounds_publish_wait_and_go_on(tmp_path: Path) -> None:
     left = {p.name for p in (tmp_path / "work").iterdir() if p.is_dir()}
     assert State.of(tmp_path / "work").live in left
     assert len(left) == 2, "the one before last is gone"
+
+
+def test_as_long_as_nothing_has_happened_it_waits(tmp_path: Path) -> None:
+    """The first round comes before the first event; nothing has failed then."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "log.jsonl").write_text("")
+    for empty in ("archive", "log.jsonl"):
+        found = once(replace(plan(tmp_path), read=lambda e=empty: read(tmp_path / e)), lambda a: None, Event())
+        assert (found.what, found.told) == ("waited", "no events yet, about 500 are needed")
+    found = once(replace(plan(tmp_path), read=lambda: read(tmp_path / "none")), lambda a: None, Event())
+    assert (found.what, "nothing at" in found.told) == ("failed", True), "a path that leads nowhere is a fault"
+
+
+def test_before_the_gate_could_decide_anything_nothing_is_trained(tmp_path: Path) -> None:
+    found = once(plan(tmp_path, ring_log(50)), lambda a: None, Event())
+    assert found.what == "waited"
+    assert found.told == (
+        "25 next-item queries in the newest 10% of 300 events, the gate needs 50: with about 600 events there are as many"
+    )
+    assert not list((tmp_path / "work").glob("candidate-*"))
+    few = once(replace(plan(tmp_path, ring_log(5)), fewest=10), lambda a: None, Event())
+    assert "of 30 events, the gate needs 50: with about 500" in few.told
+
+
+def test_a_service_without_events_for_the_gate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a share of the events for the gate, got 0\.0"):
+        replace(plan(tmp_path), job=JobConfig(holdout=0.0))
 
 
 def test_a_version_that_the_gate_refuses_is_not_published_nor_made_again(tmp_path: Path) -> None:
@@ -154,6 +182,20 @@ def test_a_stop_ends_a_wait_and_a_training(tmp_path: Path) -> None:
     assert once(plan(tmp_path), lambda a: None, stop) == Outcome(
         "stopped", "the training's checkpoint stays", pytest.approx(0, abs=60)
     )
+
+
+def test_what_was_cut_off_under_other_settings_is_trained_anew(tmp_path: Path) -> None:
+    slow = msgspec.structs.replace(CONFIG, train=msgspec.structs.replace(CONFIG.train, check_s=0.0))
+
+    class Later(Event):
+        """Set once a checkpoint has been written."""
+
+        def is_set(self) -> bool:
+            return bool(list((tmp_path / "work").glob("*.checkpoint")))
+
+    assert once(replace(plan(tmp_path), job=slow), lambda a: None, Later()).what == "stopped"
+    found = once(plan(tmp_path), lambda a: None, Event())
+    assert found.what == "published", found.told
 
 
 def test_a_damaged_state_is_said(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from offline.dataset import Sessions, split
+from offline.devices import device_of
 from offline.evaluate import ranks
 from offline.model import DeviceBatch, SessionModel, build
-from offline.train import Progress, TrainConfig, device_of, fit
+from offline.train import Progress, TrainConfig, fit
 from online_models.errors import InputError, ServiceError
 from tests.offline.planted import ITEMS, START, ring_log, rows_of
 
@@ -92,6 +93,38 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         fit(model(), world(), TrainConfig(**_plain(QUICK) | {"lr": 0.5}), checkpoint=path, resume=True)
 
 
+def test_a_checkpoint_of_another_teacher_or_window_is_refused(tmp_path: Path) -> None:
+    """Either decides what the run ends with, as the data do."""
+    path, old = tmp_path / "c", np.arange(len(world())) < 100
+    window = (world(), START + 300 * 60_000)
+    fit(model(), world(), QUICK, window, model(3), old, checkpoint=path)
+    others = [
+        ((world(), START + 301 * 60_000), model(3), old),
+        (window, model(4), old),
+        (window, model(3), np.arange(len(world())) < 99),
+        (window, None, None),
+    ]
+    for judged, teacher, past in others:
+        with pytest.raises(InputError, match="of other data or settings"):
+            fit(model(), world(), QUICK, judged, teacher, past, checkpoint=path, resume=True)
+    fit(model(), world(), QUICK, window, model(3), old, checkpoint=path, resume=True)
+
+
+def test_of_equally_good_epochs_the_first_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the weights are those of the epoch that the run calls its best."""
+    short, long = model(), model()
+    monkeypatch.setattr("offline.train._Trainer._validate", lambda self: 0.5)
+    run = fit(long, world(), QUICK, (world(), START))
+    fit(short, world(), TrainConfig(**_plain(QUICK) | {"epochs": 1}))
+    assert run.best == 0
+    assert weights(long).tobytes() == weights(short).tobytes()
+
+
+def test_a_window_without_queries_ends_nothing() -> None:
+    run = fit(model(), world(), TrainConfig(**_plain(QUICK) | {"patience": 1}), (world(), START * 2))
+    assert (len(run.losses), run.validation, run.best) == (QUICK.epochs, [], QUICK.epochs - 1)
+
+
 @pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"x" * 100])
 def test_a_damaged_checkpoint_is_refused(damage: object, tmp_path: Path) -> None:
     path = tmp_path / "c"
@@ -122,7 +155,7 @@ class Exploding(type(model())):  # type: ignore[misc]
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
     found = model()
     found.__class__ = Exploding
-    with pytest.raises(InputError, match=r"a finite loss, got nan in epoch 0.*lower --lr"):
+    with pytest.raises(InputError, match=r"a finite loss, got nan in epoch 0.*lower .* \(--set lr=0.005\)"):
         fit(found, world(), QUICK)
 
 
@@ -134,7 +167,7 @@ class Greedy(type(model())):  # type: ignore[misc]
 def test_short_memory_says_what_to_lower() -> None:
     found = model()
     found.__class__ = Greedy
-    with pytest.raises(ServiceError, match=r"256 places against 16 negatives.*lower --"):
+    with pytest.raises(ServiceError, match=r"256 places against 16 negatives.*lower tokens or negatives"):
         fit(found, world(), QUICK)
 
 

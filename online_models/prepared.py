@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep, thread_time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ from .ann import Lists, Pause, lists_for
 from .base import IntArray
 from .embeddings import Artefact
 from .encoder import Encoder
-from .errors import ArtefactError, HeadraceError
+from .errors import ArtefactError
 from .items import hash_id
 
 _ARRAYS = ("hashes", "rows", "numbers", "centroids", "order", "starts")
+NOT_IN_ORDER = 3
+"""Exit status where the artefact must not be used; after any other than 0 it may be another time."""
 REST = 0.5
 """Share of its time that preparing spends asleep: the stream beside it needs the memory's bandwidth too."""
 
@@ -79,7 +82,7 @@ def _encoder(artefact: Artefact) -> Encoder:
 
 
 def save(prepared: Prepared, out: Path) -> None:
-    """Write what `load` maps; the folder appears whole or not at all."""
+    """Write what `load` maps; the folder appears whole or not at all, and one that is there already stays."""
     lists = prepared.lists or Lists(np.zeros((0, 0), np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64))
     arrays: tuple[NDArray[Any], ...] = (
         prepared.hashes, prepared.rows, np.array([prepared.length]), lists.centroids, lists.order, lists.starts,
@@ -89,12 +92,22 @@ def save(prepared: Prepared, out: Path) -> None:
     temporary.mkdir(parents=True)
     try:
         for name, array in zip(_ARRAYS, arrays, strict=True):
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    except BaseException:
+            with (temporary / f"{name}.npy").open("wb") as file:
+                # Given the file itself, numpy does not say why a write failed.
+                np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
+            embeddings.sync(temporary / f"{name}.npy")
+        put(temporary, out)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+def put(folder: Path, target: Path) -> None:
+    """Rename a finished folder; ``target`` stays if it is there already: another worker of this machine was faster."""
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
@@ -108,7 +121,7 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
         if len(hashes) != len(rows) or (lists is not None and len(order) != len(artefact.vectors)):
             raise ValueError("arrays of different lengths")
         return Prepared(artefact, _encoder(artefact), hashes, rows, lists, float(numbers[0]))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ArtefactError(
             f"a prepared artefact in {out}", str(error), "remove the folder to prepare it again"
         ) from error
@@ -134,7 +147,10 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     try:
         save(prepare(Path(folder), sha256 or None, gently=True), Path(out))
-    except (HeadraceError, OSError) as error:
+    except ArtefactError as error:
+        print(error, file=sys.stderr)
+        sys.exit(NOT_IN_ORDER)
+    except OSError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def _encoder(artefact: Artefact) -> Encoder:
 
 
 def save(prepared: Prepared, out: Path) -> None:
-    """Write what `load` maps; the folder appears whole or not at all."""
+    """Write what `load` maps; the folder appears whole or not at all, and one that is there already stays."""
     arrays: list[NDArray[Any]] = [prepared.hashes, prepared.rows, np.array([prepared.length])]
     arrays += [getattr(prepared.lists, name) if prepared.lists else np.zeros(0) for name in LISTS]
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -84,12 +85,22 @@ def save(prepared: Prepared, out: Path) -> None:
     temporary.mkdir(parents=True)
     try:
         for name, array in zip(_ARRAYS, arrays, strict=True):
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    except BaseException:
+            with (temporary / f"{name}.npy").open("wb") as file:
+                # Given the file itself, numpy does not say why a write failed.
+                np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
+            embeddings.sync(temporary / f"{name}.npy")
+        put(temporary, out)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+def put(folder: Path, target: Path) -> None:
+    """Rename a finished folder; ``target`` stays if it is there already: another worker of this machine was faster."""
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
@@ -103,7 +114,7 @@ def load(folder: Path, out: Path, sha256: str | None = None) -> Prepared:
         if len(hashes) != len(rows) or (lists is not None and len(lists.order) != len(artefact.vectors)):
             raise ValueError("arrays of different lengths")
         return Prepared(artefact, _encoder(artefact), hashes, rows, lists, float(numbers[0]))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ArtefactError(
             f"a prepared artefact in {out}", str(error), "remove the folder to prepare it again"
         ) from error

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import process_time, sleep
 
-from .errors import HeadraceError
+from .errors import ArtefactError
 
+NOT_IN_ORDER = 3
+"""Exit status where the artefact must not be used; after any other than 0 it may be another time."""
 REST, SLICE_S = 0.8, 0.005
 """Share of its time that preparing spends asleep, and how long it works at a stretch: the stream beside it needs caches and
 memory too, not only a core."""
@@ -53,7 +55,10 @@ def main() -> None:
     try:
         with _gently():
             save(prepare(Path(folder), sha256 or None), Path(out))
-    except (HeadraceError, OSError) as error:
+    except ArtefactError as error:
+        print(error, file=sys.stderr)
+        sys.exit(NOT_IN_ORDER)
+    except OSError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from online_models import embeddings, prepared
+from online_models import embeddings, prepared, preparing
 from online_models.embeddings import MANIFEST
 from online_models.errors import ArtefactError, ServiceError
 from online_models.prepared import Prepared
@@ -20,7 +21,7 @@ from online_models.prepared import Prepared
 from .contracts.models import Announcement
 
 _PREPARED = "prepared"
-KEEP_S = 600.0
+KEEP_S, KEEP_UNFINISHED_S = 600.0, 86_400.0
 
 
 class Cache:
@@ -29,6 +30,10 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def holds(self, version: str) -> bool:
+        """Whether a copy of the artefact is here already."""
+        return (self._folder / version / "artefact").exists()
 
     async def fetch(self, announcement: Announcement) -> Path:
         """The artefact's folder, copied unless it is there already. Raises ServiceError where it cannot be had now, and
@@ -45,11 +50,13 @@ class Cache:
         return target
 
     async def prepare(self, announcement: Announcement, folder: Path) -> Prepared:
-        """What the stream maps; made in another process unless it is there already. Raises ArtefactError."""
+        """What the stream maps; made in another process unless it is there already. Raises ServiceError where that cannot be
+        done now (no room, no memory), and ArtefactError where the artefact is not in order: then the copy is gone."""
         out = folder.parent / _PREPARED
         if out.exists():
             with contextlib.suppress(ArtefactError):
                 return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
+            await asyncio.to_thread(shutil.rmtree, out, ignore_errors=True)
         arguments = ("-m", "online_models.preparing", str(folder), announcement.sha256, str(out))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
@@ -62,40 +69,42 @@ class Cache:
             await process.wait()
             raise
         if process.returncode != 0:
-            shutil.rmtree(folder.parent, ignore_errors=True)
             last = (said.decode("utf-8", "replace").strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            if process.returncode != preparing.NOT_IN_ORDER:
+                raise ServiceError(f"version {announcement.version} to be prepared", last, "it is tried again later")
+            await asyncio.to_thread(shutil.rmtree, folder.parent, ignore_errors=True)
             raise ArtefactError(f"version {announcement.version} in order", last, "publish a sound one")
         return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
 
     def drop_all_but(self, versions: Collection[str]) -> None:
-        """Remove other versions, but those that came lately: another worker of this machine may be about to use them."""
-        for found in self._folder.iterdir() if self._folder.exists() else ():
+        """Remove other versions, and what killed workers have left unfinished, but nothing that came lately: another worker
+        of this machine may be about to use it."""
+        unfinished = [(found, KEEP_UNFINISHED_S) for found in self._folder.glob("*/.*.tmp")]
+        for found, age_s in [*((found, KEEP_S) for found in self._folder.glob("*")), *unfinished]:
             with contextlib.suppress(OSError):
-                if found.name not in versions and time.time() - found.stat().st_mtime > KEEP_S:
+                if found.name not in versions and time.time() - found.stat().st_mtime > age_s:
                     shutil.rmtree(found)
 
 
 def _copy(announcement: Announcement, target: Path) -> None:
     """Copy the files that the manifest names, the manifest first: its hash says whether it is the announced one."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir(parents=True)
     place = urlsplit(announcement.uri)
     local = Path(unquote(place.path)) if place.scheme in ("", "file") else None
     names = [MANIFEST]
-    for name in names:
-        if local is not None:
-            _take(local / name, temporary / name)
-        else:
-            _download(f"{announcement.uri.rstrip('/')}/{name}", temporary / name)
-        if name == MANIFEST:
-            names += embeddings.read_manifest(temporary, announcement.sha256).files
     try:
-        temporary.rename(target)
-    except OSError:
-        if not target.exists():  # else another worker of this machine was faster
-            raise
-        shutil.rmtree(temporary)
+        for name in names:
+            if local is not None:
+                _take(local / name, temporary / name)
+            else:
+                _download(f"{announcement.uri.rstrip('/')}/{name}", temporary / name)
+            if name == MANIFEST:
+                names += embeddings.read_manifest(temporary, announcement.sha256).files
+            embeddings.sync(temporary / name)
+        prepared.put(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _take(source: Path, target: Path) -> None:

@@ -2,8 +2,9 @@
 
     announced → fetched → prepared → aligned → newcomers replayed → on trial → promoted, or rolled back
 
-One version at a time is on its way; a newer announcement takes its place. What this worker's trial decides is told to the
-others, and what they decide is done here, so that all serve the same version wherever each of them stands.
+One version at a time is on its way (`bringing`); a newer announcement takes its place. What this worker's trial decides is
+told to the others, and what they decide is done here, so that all serve the same version wherever each of them stands.
+A version that is live for the others and cannot be had here keeps nothing from being tried: beside what answers here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 import msgspec
 
 from online_models.deep import Version
-from online_models.errors import ArtefactError, HeadraceError
 from streams.contracts.interactions import Interaction
 from streams.contracts.models import Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
@@ -29,15 +29,15 @@ from streams.hotswap import name_of
 from streams.interaction_log import interactions_since
 from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
-from streams.tailing import Breather, Tail
+from streams.tailing import Tail
 from streams.trial import Phase, Trial
 
+from .bringing import Bringer
 from .publisher import Outgoing, Publisher
 
 log = logging.getLogger("headrace")
 
 FETCH = 100
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class ModelFeed:
@@ -57,15 +57,11 @@ class ModelFeed:
         worker: str,
         since: Callable[[int], AsyncIterator[Interaction]],
     ) -> None:
-        self._knowledge, self._versions, self._table = pipeline.knowledge, pipeline.versions, pipeline.knowledge.items
-        self._announcements, self._decisions, self._cache = announcements, decisions, cache
-        self._publisher, self._topics, self._worker, self._since = publisher, topics, worker, since
+        self._versions, self._announcements, self._decisions = pipeline.versions, announcements, decisions
+        self._publisher, self._topics, self._worker = publisher, topics, worker
+        self._bringer = Bringer(pipeline, cache, since, self._say)
         self.fleet = Fleet()
-        self._known: dict[str, Announcement] = {}
-        self._refused: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._bringing = ""
-        self._ready: Version | None = None
+        self._left_out = 0
         self._status = WorkerStatus(worker=worker, live=None, created=0)
         self._news: asyncio.Queue[Decision | None] = asyncio.Queue()
         self._decode = msgspec.json.Decoder(Announcement).decode
@@ -92,7 +88,7 @@ class ModelFeed:
     async def catch_up(self) -> None:
         """Read both topics to their ends, and bring the live version before anything is answered without it.
 
-        Where it cannot be had now, that is logged and tried again later: a list without the deep model is better than none.
+        Where it cannot be had, that is logged and tried again later: a list without the deep model is better than none.
         """
         for tail in self.tails:
             await tail.start({})
@@ -101,10 +97,7 @@ class ModelFeed:
                 self._take(await tail.fetch(0.1, FETCH))
         live = self.fleet.wanted.live
         if live is not None:
-            try:
-                self._ready = await self._load(live)
-            except HeadraceError as error:
-                log.error("starting without model %s: %s", live.version, error)
+            await self._bringer.bring(live)
             self.flip()
 
     async def follow(self) -> None:
@@ -112,8 +105,7 @@ class ModelFeed:
         try:
             await asyncio.gather(self._listen(self._announcements), self._listen(self._decisions), self._tell())
         finally:
-            if self._task is not None:
-                self._task.cancel()
+            self._bringer.stop()
 
     async def _listen(self, tail: Tail) -> None:
         while True:
@@ -127,7 +119,12 @@ class ModelFeed:
                 elif record.value is not None:
                     self._take_announcement(record)
             except (*UNREADABLE, ValueError) as error:
-                log.warning("%s-%d/%d left out: %s", record.topic, record.partition, record.offset, error)
+                self._left_out += 1
+                if self._left_out & (self._left_out - 1) == 0:
+                    log.warning(
+                        "%d records of the model topics are left out, the latest at %s-%d/%d: %s",
+                        *(self._left_out, record.topic, record.partition, record.offset, error),
+                    )
 
     def _take_decision(self, record: Any) -> None:
         if record.value is None:
@@ -136,14 +133,14 @@ class ModelFeed:
         decision = self._decode_decision(record.value)
         _of_version_one(decision.v)
         self.fleet.decide(decision)
+        self._bringer.welcome(decision.announcement.version)
 
     def _take_announcement(self, record: Any) -> None:
         announcement = self._decode(record.value)
         _of_version_one(announcement.v)
-        if self.fleet.announce(announcement):
-            self._refused.discard(announcement.version)  # announced again: worth another try
-        else:
-            log.info("model %s was announced after a newer one and is left alone", announcement.version)
+        self._bringer.welcome(announcement.version)
+        if not self.fleet.announce(announcement):
+            raise ValueError(f"model {announcement.version} was announced after a newer one")
 
     async def _tell(self) -> None:
         """Publish decisions, and after each change where this worker is."""
@@ -181,7 +178,7 @@ class ModelFeed:
             return
         low, high = trial.difference.interval
         decision = Decision(
-            announcement=self._known[trial.candidate], state="promoted" if trial.phase is Phase.PROMOTED else "rolled_back",
+            announcement=self._bringer.known[trial.candidate], state="promoted" if trial.phase is Phase.PROMOTED else "rolled_back",
             by=self._worker, reason="compared at the same moments", created=_now_ms(), moments=trial.difference.n,
             difference=round(trial.difference.mean, 6), low=round(low, 6), high=round(high, 6),
         )  # fmt: skip
@@ -194,8 +191,8 @@ class ModelFeed:
         """Do what is wanted and can be done at once, and start what takes time. Between micro-batches only."""
         began, wanted, versions = time.perf_counter(), self.fleet.wanted, self._versions
         live, candidate = _version(wanted.live), _version(wanted.candidate)
-        ready, self._ready = self._ready, None
-        if ready is not None and ready.generation == self._table.generation:
+        ready = self._bringer.take()
+        if ready is not None:
             if ready.name == live != _name(versions.live):
                 versions.install(ready)
             elif ready.name == candidate != _name(versions.candidate):
@@ -210,8 +207,9 @@ class ModelFeed:
         if versions.candidate is not None and versions.candidate.name != candidate:
             versions.roll_back()
             self._settled()
-        if wanted.candidate is not None and candidate != _name(versions.candidate) and live == _name(versions.live):
-            self._start(wanted.candidate)
+        settled = live == _name(versions.live) or (live is not None and self._bringer.out_of_reach(live))
+        if wanted.candidate is not None and candidate != _name(versions.candidate) and settled:
+            self._bringer.start(wanted.candidate)
 
     def _change_live(self, wanted: Wanted, live: str | None) -> None:
         versions = self._versions
@@ -220,7 +218,7 @@ class ModelFeed:
         elif live is None or live == _name(versions.previous):
             versions.install(versions.previous if live is not None else None)
         elif wanted.live is not None:
-            self._start(wanted.live)
+            self._bringer.start(wanted.live)
             return
         self._settled()
 
@@ -228,66 +226,9 @@ class ModelFeed:
         """What answers has changed: the others are told, and copies that nobody needs go."""
         v = self._versions
         self._say(_name(v.candidate), v.trial.phase.value if v.trial else "")
-        kept = {name for version in (v.live, v.candidate, v.previous) if (name := _name(version))}
-        kept |= {name for name in (self._bringing, _version(self.fleet.wanted.live)) if name}
-        asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
-
-    # -- bringing a version -------------------------------------------------------------------------------------------
-
-    def _start(self, announcement: Announcement) -> None:
-        if announcement.version in self._refused or announcement.version == self._bringing:
-            return
-        if self._task is not None:
-            self._task.cancel()
-        self._bringing = announcement.version
-        self._task = asyncio.ensure_future(self._bring(announcement))
-
-    async def _bring(self, announcement: Announcement) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                self._ready = await self._load(announcement)
-                break
-            except ArtefactError as error:
-                log.error("model %s is refused: %s", announcement.version, error)
-                self._refused.add(announcement.version)
-                self._say(announcement.version, "refused", str(error))
-                break
-            except (HeadraceError, OSError) as error:
-                log.warning("model %s: %s", announcement.version, error)
-                self._say(announcement.version, "waiting", str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-        self._bringing = ""
-
-    async def _load(self, announcement: Announcement) -> Version:
-        """The version, ready to answer."""
-        name = announcement.version
-        self._known[name] = announcement
-        self._say(name, "fetching")
-        folder = await self._cache.fetch(announcement)
-        self._say(name, "preparing")
-        ready = await self._cache.prepare(announcement, folder)
-        self._say(name, "replaying")
-        while True:
-            version = await asyncio.to_thread(Version, ready, self._table)
-            await self._replay(version)
-            await asyncio.to_thread(self._versions.align, version)
-            if version.generation == self._table.generation:
-                return version
-            log.info("the item table was compacted while model %s was on its way: once more", name)
-
-    async def _replay(self, version: Version) -> None:
-        """Let the version learn the items that came after its training, from the interactions since then."""
-        breather = Breather(share=0.2)
-        async for x in self._since(version.artefact.manifest.trained.to_ms):
-            if version.generation != self._table.generation:
-                return
-            version.catch_up()
-            row = self._table.row(x.item_id)
-            if row >= 0 and version.row_of[row] < 0:
-                version.learn_one(self._knowledge.observation(x, row))
-            await breather.breathe()
+        wanted = self.fleet.wanted
+        held = *map(_name, (v.live, v.candidate, v.previous)), _version(wanted.live), _version(wanted.candidate)
+        self._bringer.keep({name for name in held if name is not None})
 
 
 def _name(version: Version | None) -> str | None:

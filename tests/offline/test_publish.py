@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from online_models import embeddings
 from online_models.embeddings import MANIFEST, Trained
 from online_models.errors import ArtefactError, InputError, ServiceError
 from streams.contracts.models import Announcement
+from tests.disks import no_room
 
 
 def made(folder: Path, created: int = 1, seed: int = 0) -> Path:
@@ -124,23 +124,17 @@ def test_strangers_in_the_place_are_left_alone(tmp_path: Path) -> None:
     assert len(versions(str(place))) == 3
 
 
-@pytest.mark.parametrize("at", [0, 2])
-def test_a_full_disk_leaves_nothing_and_announces_nothing(
-    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy, calls = shutil.copyfile, []
-
-    def full(source: Any, target: Any) -> Any:
-        calls.append(target)
-        if len(calls) == at + 1:
-            Path(target).write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        return copy(source, target)
-
-    folder = made(tmp_path / "a")
-    monkeypatch.setattr("shutil.copyfile", full)
+@pytest.mark.parametrize("room", [0, 1_000], ids=["from the first file on", "in the middle"])
+def test_a_full_disk_leaves_nothing_and_announces_nothing(room: int, tmp_path: Path) -> None:
+    """The items take 800 bytes or so, the encoder more than 1,000."""
+    folder = tmp_path / "a"
+    vectors = np.zeros((50, 3), np.float32)
+    embeddings.write(
+        folder, kind="gru4rec", ids=[str(n) for n in range(50)], vectors=vectors, trained=Trained(10, 20, 30), created=1,
+        encoder={"w": np.zeros((100, 3), np.float32)},
+    )  # fmt: skip
     told: list[Announcement] = []
-    with pytest.raises(ServiceError, match="No space left on device; make room"):
+    with no_room(beyond=room), pytest.raises(ServiceError, match="File too large; make room"):
         publish(folder, str(tmp_path / "p"), told.append)
     assert (told, list((tmp_path / "p").iterdir())) == ([], [])
     publish(folder, str(tmp_path / "p"), told.append)

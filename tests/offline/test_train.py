@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +180,17 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
     with pytest.raises(ServiceError, match="a CUDA device"):
         device_of("cuda")
     assert device_of("auto").type == "cpu"
+
+
+def test_a_training_on_a_gpu_that_is_not_there_ends_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    events = ({"event_id": str(n), "timestamp": START + 60_000 * n, "user_id": f"u{n % 7}", "item_id": f"i{n % 9}",
+               "event_type": "view"} for n in range(200))  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, events)))
+    arguments = ["train", "--log", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), "--device", "cuda"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from infra.cli import main; main()", *arguments],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    said = "headrace: expected a CUDA device, got none that torch can use; use --device cpu, or install torch with CUDA"
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (1, "", said)
+    assert [found.name for found in tmp_path.iterdir()] == ["log.jsonl"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from online_models.embeddings import ITEMS, MANIFEST, manifest_sha256
-from streams.app import model_feed
+from streams.app import bringing
 from streams.contracts.events import Source
 from streams.contracts.models import Decision
 from streams.pipeline import Pipeline
@@ -55,13 +55,17 @@ async def test_announced_tried_promoted_told(bench: Bench) -> None:
     await bench.until(lambda: bench.statuses[-1].live == a.version)
 
 
-async def test_an_honest_but_bad_version_is_sent_back_and_stays_away(bench: Bench) -> None:
+SHUFFLED = vectors_of(np.random.default_rng(8).permutation(GROUPS).tolist(), seed=3)
+BAD = {"wrong": SHUFFLED, "random": np.random.default_rng(5).normal(size=SHUFFLED.shape).astype(np.float32)}
+
+
+@pytest.mark.parametrize("vectors", BAD)
+async def test_an_honest_but_bad_version_is_sent_back_and_stays_away(bench: Bench, vectors: str) -> None:
     a = bench.announce("a", vectors_of(GROUPS))
     bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1))
     await bench.until(lambda: live(bench) == a.version)
     bench.events(1_000, seed=2)
-    shuffled = np.random.default_rng(8).permutation(GROUPS).tolist()
-    b = bench.announce("b", vectors_of(shuffled, seed=3), created=2)
+    b = bench.announce("b", BAD[vectors], created=2)
     await bench.until(lambda: candidate(bench) == b.version)
     bench.events(2_000, seed=3)
     assert (live(bench), candidate(bench)) == (a.version, None)
@@ -120,7 +124,7 @@ async def test_a_row_of_nan_is_refused(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 async def test_what_is_not_there_yet_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_feed, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(bringing, "FIRST_PAUSE", 0.05)
     a = bench.made("a", vectors_of(GROUPS))
     store = bench.folder / "store" / "a"
     store.rename(bench.folder / "elsewhere")
@@ -180,8 +184,7 @@ async def test_a_pin_in_the_middle_of_a_trial_ends_it_for_good(bench: Bench) -> 
     bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1))
     await bench.until(lambda: live(bench) == a.version)
     bench.events(1_000, seed=2)
-    shuffled = np.random.default_rng(8).permutation(GROUPS).tolist()
-    b = bench.announce("b", vectors_of(shuffled, seed=3), created=2)
+    b = bench.announce("b", SHUFFLED, created=2)
     await bench.until(lambda: candidate(bench) == b.version)
     bench.decisions.put(Decision(announcement=b, state="pinned", by="operator", created=9))
     await bench.until(lambda: live(bench) == b.version)

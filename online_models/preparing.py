@@ -23,8 +23,6 @@ memory too, not only a core."""
 def _gently() -> Iterator[None]:
     """Work for a few milliseconds at a time and sleep in between, whatever is being done."""
     os.nice(10)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     last = process_time()
 
     def rest(*_: object) -> None:

@@ -86,7 +86,7 @@ def save(prepared: Prepared, out: Path) -> None:
     try:
         for name, array in zip(_ARRAYS, arrays, strict=True):
             with (temporary / f"{name}.npy").open("wb") as file:
-                # Given the file itself, numpy does not say why a write failed.
+                # Given the file itself, numpy may not notice that a disk was full.
                 np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
             embeddings.sync(temporary / f"{name}.npy")
         put(temporary, out)

@@ -1,8 +1,8 @@
 """One life of a worker's model feed in a process of its own, which may end by kill -9 at a given step.
 
-``python -m tests.streams.model_life FOLDER STEP SEEDS UNTIL``: topics are files in FOLDER, so that they outlive it; the feed, the
-cache, the preparing process, the pipeline and its trial are the real ones. It plays 200 events to begin with and then those of
-SEEDS, until UNTIL (``live:VERSION`` or ``gone:VERSION``) holds, and says on stdout what came of it.
+Topics are files in the life's folder, so that they outlive it; the feed, the cache, the preparing process, the pipeline and its
+trial are the real ones. It plays 200 events to begin with and then those of the given seeds, until ``live:VERSION`` or
+``gone:VERSION`` holds, and writes what came of it to `RESULT`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +33,7 @@ from streams.pipeline import Pipeline
 from streams.trial import Phase
 from tests.streams.test_hotswap import CONFIG, play, walk
 
+RESULT = "life.json"
 TOPICS = Topics()
 PIECE = 10
 """Events between two flips."""
@@ -204,14 +204,15 @@ async def live(folder: Path, seeds: Iterable[int], until: str) -> dict[str, Any]
         return decided is not None and pipeline.versions.live is not None and pipeline.versions.live.name == version
 
     events = [event for seed in seeds for event in walk(2_000, seed=seed)]
-    at = 0
+    at = flips = 0
     async with asyncio.timeout(60):
-        while not reached():
+        while not (flips and feed._bringer.bringing == "" and feed._bringer._ready is None and reached()):
             assert not following.done(), following
             if pipeline.versions.candidate is not None or begun:
                 named += play(pipeline, events[at : at + PIECE], 200 + at)
                 at += PIECE
             feed.flip()
+            flips += 1
             await asyncio.sleep(0.005)
     named += play(pipeline, events[at : at + PIECE], 200 + at)
     await asyncio.sleep(0.05)  # what is decided is written by `follow`
@@ -219,13 +220,8 @@ async def live(folder: Path, seeds: Iterable[int], until: str) -> dict[str, Any]
     return {"named": named, "begun": begun, "live": pipeline.versions.live and pipeline.versions.live.name}
 
 
-def main() -> None:
-    """See the module."""
-    folder, step, seeds, until = sys.argv[1:]
+def run(folder: Path, step: str, seeds: Iterable[int], until: str) -> None:
+    """See the module; an empty ``step``: nothing kills it."""
     if step:
         STEPS[step]()
-    print(json.dumps(asyncio.run(live(Path(folder), map(int, seeds.split(",")), until))))
-
-
-if __name__ == "__main__":
-    main()
+    (folder / RESULT).write_text(json.dumps(asyncio.run(live(folder, seeds, until))))

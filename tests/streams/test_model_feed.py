@@ -130,6 +130,7 @@ async def test_what_is_not_there_yet_is_waited_for(bench: Bench, monkeypatch: py
     store.rename(bench.folder / "elsewhere")
     bench.models.put(a)
     await bench.until(lambda: bench.step() == (a.version, "waiting"))
+    assert "No such file or directory; it is tried again later" in bench.statuses[-1].error
     (bench.folder / "elsewhere").rename(store)
     await bench.until(lambda: candidate(bench) == a.version)
 

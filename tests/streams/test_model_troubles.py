@@ -17,7 +17,7 @@ from online_models.errors import ArtefactError, ServiceError
 from streams import model_fetch
 from streams.app import bringing
 from streams.contracts.interactions import Interaction
-from streams.contracts.models import Decision
+from streams.contracts.models import Announcement, Decision
 from streams.model_fetch import Cache
 from tests.disks import no_room
 from tests.streams.model_bench import Bench
@@ -144,6 +144,24 @@ async def test_a_fault_of_ours_on_the_way_is_told_and_tried_again(
     await bench.until(lambda: candidate(bench) == a.version)
     assert [s.error for s in bench.statuses if s.step == "waiting"] == ["'a fault of ours'"]
     assert "Traceback" in caplog.text
+
+
+async def test_a_newer_announcement_does_not_wait_for_one_that_never_arrives(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, hanging = Cache.fetch, asyncio.Event()
+
+    async def from_a_store_that_hangs(self: Cache, announcement: Announcement) -> Path:
+        if announcement.created == 1:
+            hanging.set()
+            await asyncio.Event().wait()
+        return await fetch(self, announcement)
+
+    monkeypatch.setattr(Cache, "fetch", from_a_store_that_hangs)
+    bench.announce("a", vectors_of(GROUPS))
+    await bench.until(hanging.is_set)
+    b = bench.announce("b", vectors_of(GROUPS, seed=4), created=2)
+    await bench.until(lambda: candidate(bench) == b.version)
 
 
 # -- the worker's own copies ----------------------------------------------------------------------------------------------

@@ -53,10 +53,11 @@ def inherit(before: Version, after: Version, counts: NDArray[np.int64]) -> Align
     weights = np.sqrt(np.maximum(counts[shared], 1).astype(np.float64))
     old, new = before.vectors[before.row_of[shared]], after.vectors[after.row_of[shared]]
     turn = rotation(old, new, weights)
-    turned = before.newcomers.vectors[held] @ turn * np.float32(after.newcomers.length / before.newcomers.length)
-    for slot, item, vector in zip(held, items.tolist(), turned, strict=True):
-        at = after.newcomers.slot(item)
-        after.newcomers.vectors[at], after.newcomers.count[at] = vector, before.newcomers.count[slot]
+    own = after.newcomers
+    if not own.queries:
+        own.centre, own.queries = before.newcomers.centre @ turn, before.newcomers.queries
+    for slot, item, mean in zip(held, items.tolist(), before.newcomers.means[held] @ turn, strict=True):
+        own.put(own.slot(item), mean, int(before.newcomers.count[slot]))
     return Alignment(len(held), 0, _fit(old @ turn, new, weights))
 
 

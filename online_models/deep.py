@@ -27,20 +27,29 @@ STEPS = 8
 way it goes depends on the session alone, so that the bits of a query do not depend on who asked before.)"""
 NEWCOMERS = 4_096
 """Items beside the artefact's that have a vector, at most; the one that got its first longest ago makes room."""
-STEADY = 50
-"""Sessions after which a newcomer's vector follows as an average of about so many."""
+STEADY, STEADIER = 50, 20_000
+"""Queries after which a newcomer's mean, and the mean of all, follow as an average of about so many."""
+DOUBT, FEW = 2.0, 100
+"""Queries that a newcomer needs for half of its vector's length, and that the mean of all needs to count half."""
+_TINY = np.float32(1e-12)
 WIDE, PROBES = 8, 16
 """Groups of inverted lists whose lists are compared with a query, and lists looked into."""
 
 
 class Newcomers:
-    """Vectors of items that a version does not know: the mean direction of the queries that led to them, at the length
-    that the version's vectors usually have."""
+    """Vectors of items that a version does not know, from the queries that led to them.
+
+    Queries resemble one another more than items do, so what counts is where an item's mean query (``means``, of directions)
+    lies from the mean of all (``centre``): that direction, at the length that the version's vectors usually have. One that
+    was seen n times has n / (n + `DOUBT`) of it.
+    """
 
     def __init__(self, dims: int, length: float, capacity: int = NEWCOMERS) -> None:
         self.length = np.float32(length)
         self.vectors: FloatArray = np.zeros((capacity, dims), np.float32)
+        self.means: FloatArray = np.zeros((capacity, dims), np.float32)
         self.count: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.centre, self.queries = np.zeros(dims, np.float32), 0
         self.item: IntArray = np.full(capacity, -1, np.int32)
         self.slot_of: IntArray = np.full(64, -1, np.int32)
         self.used = self.next = 0
@@ -49,14 +58,29 @@ class Newcomers:
         """There is such a row in the item table."""
         self.slot_of = grown(self.slot_of, item + 1, -1)
 
-    def learn(self, item: int, query: FloatArray) -> None:
-        """A session with this query went on to ``item`` (a row of the item table)."""
-        size = float(np.linalg.norm(query))
+    def asked(self, query: FloatArray) -> FloatArray | None:
+        """Take a query into the mean of all; its direction, None where it has none."""
+        size = np.float32(np.sqrt(query @ query))
         if size == 0.0:
-            return
+            return None
+        direction = query / size
+        self.queries = n = min(self.queries + 1, STEADIER)
+        self.centre += (direction - self.centre) / np.float32(n)
+        return direction
+
+    def learn(self, item: int, direction: FloatArray) -> None:
+        """A session whose query has this direction went on to ``item`` (a row of the item table)."""
         slot = self.slot(item)
-        self.count[slot] = n = min(int(self.count[slot]) + 1, STEADY)
-        self.vectors[slot] += (query * (self.length / np.float32(size)) - self.vectors[slot]) / np.float32(n)
+        self.put(slot, self.means[slot], min(int(self.count[slot]) + 1, STEADY), direction)
+
+    def put(self, slot: int, mean: FloatArray, count: int, direction: FloatArray | None = None) -> None:
+        """Set a slot's mean query, moved by one more ``direction``, and its vector."""
+        if direction is not None:
+            mean = mean + (direction - mean) / np.float32(count)
+        self.means[slot], self.count[slot] = mean, count
+        away = mean - self.centre * np.float32(self.queries / (self.queries + FEW))
+        size = np.float32(np.sqrt(away @ away))
+        self.vectors[slot] = away * (self.length * np.float32(count / (count + DOUBT)) / max(size, _TINY))
 
     def slot(self, item: int) -> int:
         """The item's slot, a new one if need be."""
@@ -68,7 +92,7 @@ class Newcomers:
             if self.item[slot] >= 0:
                 self.slot_of[self.item[slot]] = -1
             self.item[slot], self.slot_of[item] = item, slot
-            self.vectors[slot], self.count[slot] = 0.0, 0
+            self.vectors[slot], self.means[slot], self.count[slot] = 0.0, 0.0, 0
             self.used = max(self.used, slot + 1)
         return slot
 
@@ -159,11 +183,12 @@ class Version:
 
     def learn_one(self, o: Observation) -> None:
         """Follow an item that the version was not trained with."""
-        if o.weight <= 0.0 or self.row_of[o.item] >= 0 or not o.in_session:
+        if o.weight <= 0.0 or not o.in_session:
             return
         query = self.query(o.history[: o.in_session])
-        if query is not None:
-            self.newcomers.learn(o.item, query)
+        direction = None if query is None else self.newcomers.asked(query)
+        if direction is not None and self.row_of[o.item] < 0:
+            self.newcomers.learn(o.item, direction)
 
     def best(self, q: Query, items: IntArray, scores: FloatArray) -> int:
         """The best items for this user, into ``items`` and ``scores``; returns how many there are."""
@@ -235,12 +260,13 @@ class Deep:
         kept, self._kept = self._kept, {}
         if not kept or kept["version"].tobytes().decode() != version.name:
             return
+        new = version.newcomers
+        new.centre, new.queries = kept["centre"].copy(), int(kept["queries"][0])
         ids = json.loads(kept["ids"].tobytes())
-        for item_id, vector, count in zip(ids, kept["vectors"], kept["count"].tolist(), strict=True):
+        for item_id, mean, count in zip(ids, kept["means"], kept["count"].tolist(), strict=True):
             item = self._table.row(item_id)
             if item >= 0 and version.row_of[item] < 0:
-                slot = version.newcomers.slot(item)
-                version.newcomers.vectors[slot], version.newcomers.count[slot] = vector, count
+                new.put(new.slot(item), mean, count)
 
     def know(self, item: int, id_hash: int) -> None:
         """A new item in the item table."""
@@ -264,7 +290,7 @@ class Deep:
         ids = json.dumps([self._table.ids[i] for i in new.item[held].tolist()])
         return {
             "version": np.frombuffer(self.live.name.encode(), np.uint8), "ids": np.frombuffer(ids.encode(), np.uint8),
-            "vectors": new.vectors[held], "count": new.count[held],
+            "means": new.means[held], "count": new.count[held], "centre": new.centre, "queries": np.array([new.queries]),
         }  # fmt: skip
 
     def restore(self, state: Arrays) -> None:

@@ -95,6 +95,22 @@ def test_a_newcomer_gets_a_vector_from_the_sessions_that_lead_to_it(tmp_path: Pa
     assert np.linalg.norm(v.newcomers.vectors[v.newcomers.slot_of[new]]) <= v.newcomers.length * 1.001
 
 
+def test_newcomers_do_not_crowd_out_trained_items_where_queries_resemble_one_another(tmp_path: Path) -> None:
+    """Mean queries lie near every query, nearer than items do, unless what all queries have in common is taken off."""
+    table = table_of()
+    vectors = vectors_of(GROUPS, noise=2.0)
+    vectors[:, -1] += 4.0  # what all have in common
+    v = version(tmp_path / "a", table, IDS, vectors)
+    rng = np.random.default_rng(5)
+    for n in range(60):
+        new = table.add(f"new{n}", 0)
+        v.catch_up()
+        for _ in range(6):
+            v.learn_one(seen(new, rng.integers(0, len(IDS), 5).tolist()))
+    named = [item for _ in range(20) for item in best(table, rng.integers(0, len(IDS), 5).tolist(), v, 10)]
+    assert sum(item.startswith("new") for item in named) < len(named) / 2
+
+
 def test_trained_items_and_events_without_a_session_teach_nothing(tmp_path: Path) -> None:
     table = table_of()
     v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))

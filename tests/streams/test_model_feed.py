@@ -279,12 +279,10 @@ async def test_what_was_learned_online_is_taken_along(bench: Bench) -> None:
     after = bench.pipeline.versions.live
     assert before is not None
     assert after is not None
-    old = {
-        item: before.newcomers.vectors[slot] for slot, item in enumerate(before.newcomers.item.tolist()) if item >= 0
-    }
-    new = {item: after.newcomers.vectors[slot] for slot, item in enumerate(after.newcomers.item.tolist()) if item >= 0}
+    old = {item: before.newcomers.means[slot] for slot, item in enumerate(before.newcomers.item.tolist()) if item >= 0}
+    new = {item: after.newcomers.means[slot] for slot, item in enumerate(after.newcomers.item.tolist()) if item >= 0}
     assert len(old) > 40
-    assert all(np.allclose(new[item], vector @ turn, atol=0.05) for item, vector in old.items())
+    assert all(np.allclose(new[item], mean @ turn, atol=0.05) for item, mean in old.items())
     assert bench.pipeline.versions.flip_s > 0.0
 
 

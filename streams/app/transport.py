@@ -125,12 +125,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if self.flow_active and tp in self._get_active_partitions() and await self._accept(tp, fetched, now):
                 woken_by = TP(tp.topic, tp.partition)
         if woken_by is not None and not self.backlog.attended:
-            self.backlog.attended = True
             await self._wake(woken_by)
         return woken_by is not None
 
     async def _look_back(self) -> bool:
-        """Nothing came for a second: see that the consumer does not stand behind what it has handed out."""
+        """Nothing came for a second: see that the consumer does not stand behind what it has handed out, nor the agent."""
+        if len(self.backlog) and self.next_offset:
+            await self._wake(next(iter(self.next_offset)))
         for tp, expected in list(self.next_offset.items()):
             if self._asked_again.get(tp) != expected and tp in self._get_active_partitions():
                 position = self._thread.position_now(tp)
@@ -173,12 +174,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _wake(self, tp: TP) -> None:
         """Hand the backlog to the agent, as a Faust event."""
+        self.backlog.attended = True
         message = ConsumerMessage(
-            *(tp.topic, tp.partition, self.next_offset[tp] - 1, 0.0, 0, None, None, self.backlog, None),
+            *(tp.topic, tp.partition, self.next_offset.get(tp, 1) - 1, 0.0, 0, None, None, self.backlog, None),
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        self.backlog.attended &= self.flow_active
+
+    def resume_flow(self) -> None:
+        """Read again. Faust has emptied the agent's queue before this: whoever was told does not know any more."""
+        super().resume_flow()
+        self.backlog.attended = False
+        if len(self.backlog) and self.next_offset:
+            self.add_future(self._wake(next(iter(self.next_offset))))
 
     def stop_flow(self) -> None:
         """Stop reading; what waits is forgotten and read again by whoever gets the partition."""

@@ -168,30 +168,6 @@ async def test_partitions_do_not_move_before_the_batch_in_flight_is_settled(
     assert sent == [{EVENTS: 7}]
 
 
-async def test_an_agent_at_work_is_not_told_of_more(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else one message a fetch piles up behind an agent that is never done, and Faust stops reading for a second."""
-    told: list[TP] = []
-
-    async def wake(tp: TP) -> None:
-        told.append(tp)
-
-    monkeypatch.setattr(consumer, "_wake", wake)
-    monkeypatch.setattr(consumer, "_get_active_partitions", lambda: {EVENTS})
-    consumer.resume_flow()
-    for n in range(5):
-        assert await consumer._take_in({EVENTS: records(2 * n, 2 * n + 1)})
-        assert consumer.backlog.take(1)
-    assert told == [EVENTS]
-    assert read(consumer) == [5, 6, 7, 8, 9]
-    assert read(consumer) == []
-    await consumer._take_in({EVENTS: records(10)})
-    assert told == [EVENTS] * 2
-    consumer.stop_flow()
-    consumer.resume_flow()
-    await consumer._take_in({EVENTS: records(11)})
-    assert told == [EVENTS] * 3
-
-
 async def test_stopping_the_flow_forgets_what_waits(consumer: Consumer) -> None:
     await consumer._accept(EVENTS, records(0, 1), 0.0)
     consumer.stop_flow()

@@ -29,9 +29,9 @@ Floats = NDArray[np.float64]
 class GateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``margin``: how much worse the lower end of the interval may be, as a share of the live version's figure.
 
-    ``queries``: fewest that decide anything. ``norm``: largest ratio of a norm to the median norm. ``coverage``: least share
-    of the window's events on items that the live version knows, whose items the candidate knows too. ``cosine``: largest mean
-    cosine of two items' vectors; ``directions``: fewest dimensions in use (participation ratio of the covariance).
+    ``queries``: fewest that decide anything. ``norm``: largest ratio of a norm to the median norm. ``known``: least share of the
+    window's events on items that the candidate knows; ``coverage``: of those on items that the live version knows. ``cosine``:
+    largest mean cosine of two items' vectors; ``directions``: fewest dimensions in use (participation ratio of the covariance).
     """
 
     margin: float = 0.02
@@ -40,6 +40,7 @@ class GateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     queries: int = 200
     norm: float = 100.0
     coverage: float = 0.95
+    known: float = 0.01
     cosine: float = 0.9
     directions: float = 2.0
     seed: int = 1
@@ -107,6 +108,9 @@ def judge(candidate: Artefact, log: Log, live: Artefact | None = None, config: G
                     f"{metric} {d.candidate:.4f} against {d.other:.4f}: difference {d.mean:+.4f}, interval {d.low:+.4f} to "
                     f"{d.high:+.4f}, allowed {-config.margin * d.other:+.4f}"
                 )
+    known = sanity["known"] = _known(candidate, log, window, since)
+    if known < config.known:
+        faults.append(f"knows the items of {known:.1%} of the newest events, least {config.known:.0%}")
     if live is not None:
         share = _coverage(candidate, live, log, window, since)
         sanity["coverage"] = share
@@ -158,6 +162,12 @@ def paired(ours: Ranks, theirs: Ranks, metric: str, config: GateConfig = GateCon
 def _rows(artefact: Artefact, log: Log) -> Ints:
     known = {item: row for row, item in enumerate(artefact.ids)}
     return np.array([known.get(item, -1) for item in log.item_ids], np.int64)
+
+
+def _known(artefact: Artefact, log: Log, window: Sessions, since: int) -> float:
+    """Share of the judged events whose items the version was trained with; 1 where there are none."""
+    targets = window.items[queries(window, since)]
+    return float((_rows(artefact, log)[targets] >= 0).mean()) if len(targets) else 1.0
 
 
 def _ranks(artefact: Artefact, log: Log, window: Sessions, since: int) -> Ranks:

@@ -33,6 +33,7 @@ from .gate import GateConfig, Verdict, judge, seen_until
 from .job import JobConfig
 from .log import Log, NoEvents
 from .model import model_class
+from .publish import InUse
 from .train import Progress
 
 log = logging.getLogger("headrace")
@@ -45,7 +46,8 @@ _JUDGED = 20_000
 class Plan:
     """What every round does. ``folder`` keeps candidates, and which version is live; ``read`` gives the log as it is now.
 
-    ``fewest``: new events that are worth a round; ``keep``: versions that stay.
+    ``fewest``: new events that are worth a round; ``keep``: versions that stay. ``fleet`` says what the workers are at; without
+    it what was published last counts as live.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Plan:
     fewest: int = 1000
     keep: int = publish.KEEP
     catalogue: Path | None = None
+    fleet: Callable[[], InUse] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.job.holdout < 1:
@@ -158,14 +161,15 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     new = int((found.times > state.seen_ms).sum())
     if new < plan.fewest:
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
-    live = plan.folder / state.live if state.live else None
+    fleet = plan.fleet() if plan.fleet is not None else None
+    live = _live(plan, state, fleet)
     beside = embeddings.verify(live) if live is not None else None
     share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
     config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
     if short := _short(found, config.holdout, plan.gate.queries, beside):
         return "waited", short
     out = plan.folder / f"candidate-{found.times[-1]}"
-    _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live})
+    _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live, *([live.name] if live is not None else [])})
 
     def progress(p: Progress) -> None:
         if stop.is_set():
@@ -187,9 +191,20 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     if not verdict.passed:
         State(state.live, seen).keep(plan.folder)
         return "refused", f"{candidate.manifest.version}: {'; '.join(verdict.faults)}"
-    publish.publish(out, plan.to, announce, plan.keep)
+    publish.publish(out, plan.to, announce, plan.keep, fleet.kept if fleet is not None else ())
     State(out.name, seen).keep(plan.folder)
     return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _live(plan: Plan, state: State, fleet: InUse | None) -> Path | None:
+    """The version to go on from and to be judged beside: the workers' live one; before there is any, the one published last."""
+    own = plan.folder / state.live if state.live else None
+    if fleet is None:
+        return own
+    version = embeddings.read_manifest(own).version if own is not None else ""
+    if fleet.live is None or fleet.live == version:
+        return None if version in fleet.rejected else own
+    return publish.fetched(plan.to, fleet.live, plan.folder)
 
 
 def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:

@@ -12,7 +12,7 @@ import click
 
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
-from infra.cli.publish_model import SLOT, announcer
+from infra.cli.publish_model import SLOT, announcer, default_place, in_use
 from infra.cli.train import config_of
 from infra.settings import Settings, with_settings
 
@@ -62,14 +62,15 @@ def command(
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     plan = schedule.Plan(
-        folder=settings.data_dir / "offline" / slot,
+        folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
         read=lambda: log.read(log_path or _archived(settings), teaching, gap_ms),
-        to=to or str(settings.data_dir / "published"),
+        to=to or default_place(settings),
         job=config_of(model, values, {"device": device}),
         gate=GateConfig(margin=margin),
         fewest=fewest,
         keep=keep,
         catalogue=catalogue,
+        fleet=(lambda: in_use(settings)) if announce else None,
     )
     stop = Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -14,6 +14,7 @@ from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 
 if TYPE_CHECKING:
+    from offline.publish import InUse
     from streams.contracts.models import Announcement
 
 SLOT = "deep"
@@ -45,8 +46,32 @@ def command(
     from offline.publish import publish
 
     tell = announcer(settings, slot) if announce else lambda announcement: None
-    announcement = publish(folder, to or str(settings.data_dir / "published"), tell, keep, pin)
+    stay = {*pin, *(in_use(settings).kept if announce else ())}
+    announcement = publish(folder, to or default_place(settings), tell, keep, stay)
     click.echo(msgspec.json.encode(announcement).decode())
+
+
+def default_place(settings: Settings) -> str:
+    """Where versions go if nothing else is said: a folder of its own for each topic prefix."""
+    return str(settings.data_dir / f"{settings.topic_prefix}published")
+
+
+def in_use(settings: Settings) -> InUse:
+    """What the workers are at, by topics ``models``, ``models.decisions`` and ``models.status``."""
+    from infra import models
+    from offline.publish import InUse
+
+    found = models.read(settings).overview
+    rejected = frozenset(v.version for v in found.versions if v.state == "rolled back")
+    before = [v.version for v in found.versions if v.state == "superseded" and v.decision is not None][:1]
+    kept = {
+        found.live,
+        found.candidate,
+        *before,
+        *(w.live for w in found.workers),
+        *(w.candidate for w in found.workers),
+    }
+    return InUse(found.live, rejected, frozenset(version for version in kept if version))
 
 
 def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:

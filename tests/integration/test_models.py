@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from infra import topics
 from infra.cli import cli
-from infra.cli.publish_model import announcer
+from infra.cli.publish_model import announcer, in_use
 from infra.settings import Settings
+from offline.publish import InUse
 from online_models.errors import InputError, ServiceError
 from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
 from streams.fleet import Fleet
@@ -75,7 +76,9 @@ def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
     assert wanted(settings) == ("a", True)
     models(settings, "promote", "b")
     assert states(settings) == {"b": "live", "a": "superseded"}
+    assert in_use(settings) == InUse("b", frozenset(), frozenset({"a", "b"}))
     assert models(settings, "rollback") == "b: rolled back; live from now on: a\n"
+    assert in_use(settings) == InUse("a", frozenset({"b"}), frozenset({"a"}))
     assert wanted(settings) == ("a", True)
     models(settings, "rollback", "a")
     assert states(settings) == {"b": "rolled back", "a": "rolled back"}

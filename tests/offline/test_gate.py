@@ -164,6 +164,13 @@ def test_items_that_the_live_version_knows_must_be_known(good: Artefact, tmp_pat
         verdict.require()
 
 
+def test_a_version_of_other_items_is_refused(good: Artefact) -> None:
+    """It is not worse than popularity where neither has a hit."""
+    others = replace(LOG, item_ids=[f"other-{item}" for item in LOG.item_ids])
+    with pytest.raises(QualityError, match=r"knows the items of 0\.0% of the newest events"):
+        gate.judge(good, others).require()
+
+
 def test_too_few_events_decide_nothing(good: Artefact) -> None:
     last = int(LOG.times[-1])
     late = replace(good, manifest=replace(good.manifest, seen_ms=last - 10_000))

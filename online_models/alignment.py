@@ -36,15 +36,17 @@ def rotation(old: FloatArray, new: FloatArray, weights: NDArray[np.float64]) -> 
 
 
 def inherit(before: Version, after: Version, counts: NDArray[np.int64]) -> Alignment:
-    """Give ``after`` the newcomers of ``before`` that it has neither been trained with nor met, turned into its space.
+    """Give ``after`` the newcomers of ``before`` that it was not trained with and has not met as often, turned into its space.
 
     ``counts`` [item table] are the items' events: frequent items weigh more, by the root of their number. Where dims
     differ there is no such rotation, and the newcomers are dropped.
     """
     held = np.flatnonzero(before.newcomers.item[: before.newcomers.used] >= 0)
     items = before.newcomers.item[held]
-    strange = (after.row_of[items] < 0) & (after.newcomers.slot_of[items] < 0)
-    held, items = held[strange], items[strange]
+    slots = after.newcomers.slot_of[items]
+    met = np.where(slots >= 0, after.newcomers.count[slots], 0)
+    better = (after.row_of[items] < 0) & (met < before.newcomers.count[held])
+    held, items = held[better], items[better]
     n = min(len(before.row_of), len(after.row_of), len(counts))
     shared = np.flatnonzero((before.row_of[:n] >= 0) & (after.row_of[:n] >= 0))
     if before.dims != after.dims or len(shared) < before.dims or not len(held):

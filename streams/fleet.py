@@ -22,25 +22,32 @@ class Fleet:
     def __init__(self) -> None:
         self.announced: Announcement | None = None
         self.decisions: dict[str, Decision] = {}
+        self._wanted: Wanted | None = None
 
     def announce(self, announcement: Announcement) -> bool:
         """A version is to be had; False if a newer one was announced before."""
         if self.announced is not None and announcement.created < self.announced.created:
             return False
-        self.announced = announcement
+        self.announced, self._wanted = announcement, None
         return True
 
     def decide(self, decision: Decision) -> None:
         """Something was decided of a version."""
-        self.decisions[decision.announcement.version] = decision
+        self.decisions[decision.announcement.version], self._wanted = decision, None
 
     def forget(self, version: str) -> None:
         """A decision was taken back: as if nothing had been decided of the version."""
         self.decisions.pop(version, None)
+        self._wanted = None
 
     @property
     def wanted(self) -> Wanted:
-        """See `Wanted`."""
+        """See `Wanted`. Asked between all micro-batches, and decisions grow in number, so it is worked out when one has come."""
+        if self._wanted is None:
+            self._wanted = self._work_out()
+        return self._wanted
+
+    def _work_out(self) -> Wanted:
         standing = [d for d in self.decisions.values() if d.state in ("promoted", "pinned")]
         latest = max(standing, key=lambda d: (d.created, d.announcement.version), default=None)
         live = latest.announcement if latest else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -96,7 +95,7 @@ def _copy(announcement: Announcement, target: Path) -> None:
     try:
         for name in names:
             if local is not None:
-                _take(local / name, temporary / name)
+                shutil.copyfile(local / name, temporary / name)
             else:
                 _download(f"{announcement.uri.rstrip('/')}/{name}", temporary / name)
             if name == MANIFEST:
@@ -105,14 +104,6 @@ def _copy(announcement: Announcement, target: Path) -> None:
         prepared.put(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _take(source: Path, target: Path) -> None:
-    """A second name for the same file where the file system can, which costs nothing; else a copy."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _download(url: str, target: Path) -> None:

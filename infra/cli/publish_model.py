@@ -12,6 +12,7 @@ import msgspec
 from infra import topics
 from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
+from online_models.errors import InputError
 
 if TYPE_CHECKING:
     from offline.publish import InUse
@@ -75,10 +76,20 @@ def in_use(settings: Settings) -> InUse:
 
 
 def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
-    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them."""
+    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them.
+
+    Raises InputError for one that is older than what the topic has: running workers leave it alone, but compaction would leave
+    only it to those that start later.
+    """
+    from infra import models
+
     topics.require(settings, settings.topics.models)
 
     def tell(announcement: Announcement) -> None:
+        newest = models.read(settings).fleet.announced
+        if newest is not None and announcement.created < newest.created:
+            remedy = "`headrace models promote` makes an older one live, if it was announced before"
+            raise InputError(f"a version newer than {newest.version}", announcement.version, remedy)
         with topics.producer(settings) as client:
             sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=slot.encode())
             client.flush()

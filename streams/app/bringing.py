@@ -1,4 +1,4 @@
-"""A version on its way to a worker: fetched, prepared, aligned, its newcomers replayed. What cannot be had now is tried again
+"""A version on its way to a worker: fetched, prepared, its newcomers replayed, aligned. What cannot be had now is tried again
 later, what is not in order is refused; neither holds up the stream, or another version.
 """
 

@@ -1,6 +1,6 @@
 """The topics ``models`` and ``models.decisions`` as every worker follows them: what is wanted is brought, tried, and made live.
 
-    announced → fetched → prepared → aligned → newcomers replayed → on trial → promoted, or rolled back
+    announced → fetched → prepared → newcomers replayed → aligned → on trial → promoted, or rolled back
 
 One version at a time is on its way (`bringing`); a newer announcement takes its place. What this worker's trial decides is
 told to the others, and what they decide is done here, so that all serve the same version wherever each of them stands.

@@ -70,6 +70,8 @@ def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
     models(settings, "promote", "a", "--reason", "the first one")
     announce(announcement("b", 2))
     assert states(settings) == {"b": "on trial", "a": "live"}
+    with pytest.raises(InputError, match="newer than b"):
+        announce(announcement("a", 1))
     assert wanted(settings) == ("a", False)
     models(settings, "pin", "a")
     assert states(settings) == {"b": "held", "a": "pinned"}

@@ -185,6 +185,19 @@ def test_the_rotation_is_found() -> None:
     assert np.allclose(rotation(old, new, weights), turn, atol=1e-3)
 
 
+@pytest.mark.parametrize("met", [1, 9])
+def test_of_an_item_that_both_have_met_the_vector_of_more_sessions_stays(tmp_path: Path, met: int) -> None:
+    table = table_of()
+    before, after = (version(tmp_path / n, table, IDS, vectors_of(GROUPS)) for n in ("a", "b"))
+    new = table.add("new", 0)
+    for v, sessions in ((before, 4), (after, met)):
+        v.catch_up()
+        for n in range(sessions):
+            v.learn_one(seen(new, [4 * n + 2]))
+    assert inherit(before, after, table.count).taken == (met < 4)
+    assert after.newcomers.count[after.newcomers.slot_of[new]] == max(met, 4)
+
+
 @pytest.mark.parametrize("dims", [16, 12])
 def test_what_was_learned_online_is_turned_into_the_new_space_or_dropped(tmp_path: Path, dims: int) -> None:
     table = table_of()

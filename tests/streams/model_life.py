@@ -11,6 +11,7 @@ import asyncio
 import functools
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -118,7 +119,7 @@ def half_copied() -> None:
         if target.name == ITEMS:
             die()
 
-    model_fetch._take = take
+    model_fetch.shutil = SimpleNamespace(copyfile=take, rmtree=shutil.rmtree)
 
 
 HALF_PREPARED = """

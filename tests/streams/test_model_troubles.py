@@ -21,7 +21,7 @@ from streams.contracts.models import Announcement, Decision
 from streams.model_fetch import Cache
 from tests.disks import no_room
 from tests.streams.model_bench import Bench
-from tests.streams.test_hotswap import GROUPS
+from tests.streams.test_hotswap import GROUPS, IDS
 from tests.streams.test_model_feed import candidate, flip_a_bit, live
 from tests.versions import vectors_of
 
@@ -41,14 +41,37 @@ def left_behind(folder: Path) -> list[Path]:
     return sorted((folder / "cache").glob("*/.*.tmp"))
 
 
+async def test_a_version_that_came_just_before_a_compaction_is_brought_anew(bench: Bench) -> None:
+    """Its rows would be those of other items."""
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: bench.feed._bringer.bringing == a.version)
+    assert bench.feed._bringer._task is not None
+    await asyncio.wait_for(bench.feed._bringer._task, 60)
+    bench.pipeline.knowledge.compact()
+    bench.feed.flip()
+    assert candidate(bench) is None
+    await bench.until(lambda: candidate(bench) == a.version)
+    items, version = bench.pipeline.knowledge.items, bench.pipeline.versions.candidate
+    assert version is not None
+    assert [IDS[row] for row in version.row_of[: len(items)].tolist()] == items.ids
+
+
+async def test_what_becomes_of_the_published_files_does_not_concern_who_has_fetched_them(bench: Bench) -> None:
+    """A file cut short under a memory map ends the process that reads it."""
+    a = bench.announce("a", vectors_of(GROUPS))
+    await bench.until(lambda: candidate(bench) == a.version)
+    published = bench.folder / "store" / "a" / ITEMS
+    with published.open("r+b") as file:
+        file.truncate(10)
+    assert len(bench.events(300, seed=2)) == 300
+
+
 # -- no room --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ["fetching", "preparing"])
 async def test_a_full_disk_at_a_worker_is_waited_for_while_the_stream_goes_on(bench: Bench, step: str) -> None:
     a = bench.made("a", vectors_of(GROUPS))
-    if step == "fetching":  # by a URL, since a file beside us is only linked, which takes no room
-        a = msgspec.structs.replace(a, uri=a.uri.replace("file://", "local://"))
     with no_room(beyond=400 if step == "preparing" else 4_000):
         bench.models.put(a)
         await bench.until(lambda: bench.step() == (a.version, "waiting"))

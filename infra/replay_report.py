@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ _MAX_WORDS = 32
 
 
 def facts(job: Replay) -> dict[str, Any]:
-    """Version, first and last time (ms) of the events that the job plays, and those whose type has no weight, by type."""
+    """Version, first and last time (ms) of the events that the job plays, those whose type has no weight, by type, and of a
+    deep model that takes part its version and the newest event (ms) that it has seen.
+    """
     unknown: Counter[str] = Counter()
     times: list[int] = []
     kept = 0
@@ -41,7 +44,10 @@ def facts(job: Replay) -> dict[str, Any]:
         if kept == job.limit:
             break
     spans = {"from_ms": times[0], "to_ms": times[1]} if times else {}
-    return {"headrace": version("headrace"), **spans, "unknown_types": dict(unknown.most_common())}
+    found: dict[str, Any] = {"headrace": version("headrace"), **spans, "unknown_types": dict(unknown.most_common())}
+    if (live := job.pipeline.versions.live) is not None:
+        found["model"] = {"version": live.name, "seen_ms": live.artefact.manifest.newest_ms}
+    return found
 
 
 def notes(report: dict[str, Any]) -> list[str]:
@@ -51,6 +57,12 @@ def notes(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"only {report['scored']:,} moments were judged: these figures say nothing about quality (at least {FEW} are "
             "needed; the first 20 % of a log are learned and not judged)"
+        )
+    if (model := report.get("model")) and model["seen_ms"] >= report["from_ms"]:
+        until = datetime.fromtimestamp(model["seen_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        lines.append(
+            f"{model['version']} has seen events until {until} (UTC), and this log begins before that: what is judged until then "
+            "does not test it, so compare on a later log"
         )
     if report["unknown_types"]:
         words = ", ".join(f"{printable(word)} ({count:,})" for word, count in report["unknown_types"].items())

@@ -134,13 +134,7 @@ def unseen_since(candidate: Artefact, live: Artefact | None = None) -> int:
             f"only that it learned until {candidate.manifest.trained.to_ms}",
             "what decided when training ended may not judge it: train a new version with `headrace train`",
         )
-    return max(seen, -1 if live is None else seen_until(live)) + 1
-
-
-def seen_until(live: Artefact) -> int:
-    """The time (ms) of the newest event that a live version is known to have seen."""
-    m = live.manifest
-    return m.trained.to_ms if m.seen_ms is None else m.seen_ms
+    return max(seen, -1 if live is None else live.manifest.newest_ms) + 1
 
 
 def paired(ours: Ranks, theirs: Ranks, metric: str, config: GateConfig = GateConfig()) -> Difference:

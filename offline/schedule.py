@@ -29,7 +29,7 @@ from streams.contracts.models import Announcement
 from . import dataset, job, publish
 from .checkpoints import NotThisRun
 from .evaluate import queries
-from .gate import GateConfig, Verdict, judge, seen_until
+from .gate import GateConfig, Verdict, judge
 from .job import JobConfig
 from .log import Log, NoEvents
 from .model import model_class
@@ -213,7 +213,7 @@ def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:
     if len(found) > need:
         sessions = dataset.sessions_of(found)
         since = dataset.boundary(sessions, holdout)
-        there = int(queries(sessions, max(since, seen_until(live) + 1 if live is not None else since)).sum())
+        there = int(queries(sessions, max(since, live.manifest.newest_ms + 1 if live is not None else since)).sum())
     if there >= need:
         return ""
     about = math.ceil(len(found) * need / there if there else need / holdout)

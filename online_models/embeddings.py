@@ -66,6 +66,11 @@ class Manifest:
     seen_ms: int | None = None
     schema: int = SCHEMA
 
+    @property
+    def newest_ms(self) -> int:
+        """Time of the newest event that the version is known to have seen."""
+        return self.trained.to_ms if self.seen_ms is None else self.seen_ms
+
 
 @dataclass(frozen=True)
 class Artefact:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from infra.cli import main
 from infra.cli.replay import command
+from tests.versions import artefact, vectors_of
 from tests.worlds import shop_log
 
 
@@ -59,6 +60,19 @@ def test_nothing_is_said_where_nothing_is_wrong(tmp_path: Path) -> None:
     stdout = replay(write_log(tmp_path / "log.jsonl", 400, 1)).stdout
     assert "nothing" not in stdout
     assert stdout.rstrip().endswith("MB")
+
+
+@pytest.mark.parametrize(("to_ms", "warned"), [(0, False), (2**41, True)])
+def test_a_model_that_has_seen_the_log_is_named(tmp_path: Path, to_ms: int, warned: bool) -> None:
+    ids = [f"i{n}" for n in range(10)]
+    manifest = artefact(tmp_path / "model", ids, vectors_of([n % 2 for n in range(10)]), to_ms=to_ms)
+    log = write_log(tmp_path / "log.jsonl", 400, 1)
+    found = replay(log, "--model", tmp_path / "model", "--report", tmp_path / "report.json")
+    assert (f"{manifest.version} has seen events until" in " ".join(found.stdout.split())) == warned
+    assert json.loads((tmp_path / "report.json").read_bytes())["model"] == {
+        "version": manifest.version,
+        "seen_ms": to_ms,
+    }
 
 
 def test_says_where_report_and_page_are(log: Path, tmp_path: Path) -> None:

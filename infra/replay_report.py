@@ -44,10 +44,11 @@ def facts(job: Replay) -> dict[str, Any]:
         if kept == job.limit:
             break
     spans = {"from_ms": times[0], "to_ms": times[1]} if times else {}
-    found: dict[str, Any] = {"headrace": version("headrace"), **spans, "unknown_types": dict(unknown.most_common())}
-    if (live := job.pipeline.versions.live) is not None:
-        found["model"] = {"version": live.name, "seen_ms": live.artefact.manifest.newest_ms}
-    return found
+    live = job.pipeline.versions.live
+    model = None if live is None else {"version": live.name, "seen_ms": live.artefact.manifest.newest_ms}
+    return {
+        "headrace": version("headrace"), **spans, "unknown_types": dict(unknown.most_common()), "model": model,
+    }  # fmt: skip
 
 
 def notes(report: dict[str, Any]) -> list[str]:
@@ -58,7 +59,7 @@ def notes(report: dict[str, Any]) -> list[str]:
             f"only {report['scored']:,} moments were judged: these figures say nothing about quality (at least {FEW} are "
             "needed; the first 20 % of a log are learned and not judged)"
         )
-    if (model := report.get("model")) and model["seen_ms"] >= report["from_ms"]:
+    if (model := report["model"]) and model["seen_ms"] >= report["from_ms"]:
         until = datetime.fromtimestamp(model["seen_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         lines.append(
             f"{model['version']} has seen events until {until} (UTC), and this log begins before that: what is judged until then "

@@ -10,8 +10,9 @@ import pytest
 
 from online_models.alignment import inherit, rotation
 from online_models.base import OWN, FloatArray, Observation, Query
-from online_models.deep import STEPS, Deep, Newcomers, Version
+from online_models.deep import STEPS, Deep, Version
 from online_models.items import ItemTable
+from online_models.newcomers import Newcomers
 from online_models.prepared import prepare
 from tests.versions import artefact, vectors_of, version
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,3 +110,14 @@ class Bench:
     def step(self) -> tuple[str | None, str]:
         last = self.statuses[-1] if self.statuses else WorkerStatus(worker="", live=None, created=0)
         return last.candidate, last.step
+
+
+@asynccontextmanager
+async def following(folder: Path) -> AsyncIterator[Bench]:
+    """A bench that has seen some events, and follows the topics; it must not have ended by itself."""
+    found = Bench(folder)
+    found.events(200, seed=1)
+    task = asyncio.create_task(found.feed.follow())
+    yield found
+    assert not task.done() or task.exception() is None
+    task.cancel()

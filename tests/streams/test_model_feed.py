@@ -17,19 +17,15 @@ from streams.app import bringing
 from streams.contracts.events import Source
 from streams.contracts.models import Decision
 from streams.pipeline import Pipeline
-from tests.streams.model_bench import Bench
+from tests.streams.model_bench import Bench, following
 from tests.streams.test_hotswap import CONFIG, GROUPS, IDS, walk
 from tests.versions import vectors_of
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    found = Bench(tmp_path)
-    found.events(200, seed=1)
-    task = asyncio.create_task(found.feed.follow())
-    yield found
-    assert not task.done() or task.exception() is None
-    task.cancel()
+    async with following(tmp_path) as found:
+        yield found
 
 
 def live(bench: Bench) -> str | None:

@@ -20,7 +20,7 @@ from streams.contracts.interactions import Interaction
 from streams.contracts.models import Announcement, Decision
 from streams.model_fetch import Cache
 from tests.disks import no_room
-from tests.streams.model_bench import Bench
+from tests.streams.model_bench import Bench, following
 from tests.streams.test_hotswap import GROUPS, IDS
 from tests.streams.test_model_feed import candidate, flip_a_bit, live
 from tests.versions import vectors_of
@@ -29,12 +29,8 @@ from tests.versions import vectors_of
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(bringing, "FIRST_PAUSE", 0.02)
-    found = Bench(tmp_path)
-    found.events(200, seed=1)
-    task = asyncio.create_task(found.feed.follow())
-    yield found
-    assert not task.done() or task.exception() is None
-    task.cancel()
+    async with following(tmp_path) as found:
+        yield found
 
 
 def left_behind(folder: Path) -> list[Path]:

@@ -136,6 +136,7 @@ _LINES: dict[str, Callable[[bytes], str]] = {
     "events.dlq": _dead_letter,
     "interactions": _learned,
     "items": _item,
+    "experiments": _anything,
     "models": _anything,
     "models.decisions": _anything,
     "models.status": _anything,

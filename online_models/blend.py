@@ -120,6 +120,8 @@ class Blend:
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:
             self.weights[0] = np.rint(prior / W_UNIT) * W_UNIT
+        self.start: FloatArray = self.weights[0].astype(np.float32)
+        """What the weights [features] were before anything was learned."""
         self.squares: npt.NDArray[np.float64] = np.zeros((contexts, features))
         self.updates: npt.NDArray[np.int64] = np.zeros(contexts, np.int64)
         self._g = np.zeros(features, np.float32)

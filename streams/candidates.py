@@ -41,11 +41,16 @@ class Candidates:
         """A feature matrix that `gather` can fill."""
         return np.zeros((len(self.rows), len(self._knowledge.features)), np.float32)
 
-    def gather(self, q: Query, x: FloatArray) -> int:
-        """Ask every source, unite, describe into ``x`` [n, features]; returns n. Leaves all models as they were."""
+    def gather(self, q: Query, x: FloatArray, silent: IntArray | None = None) -> int:
+        """Ask every source, unite, describe into ``x`` [n, features]; returns n. Lists that are ``silent``, by number, stay empty.
+
+        Leaves all models as they were.
+        """
         k = self._knowledge
         for source, items, scores, counts in self._parts:
             source.candidates(q, items, scores, counts)
+        if silent is not None:
+            self.counts[silent] = 0
         self.n = n = int(
             unite(
                 self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from online_models.base import RATED
@@ -14,6 +12,7 @@ from online_models.items import ItemTable
 from .catalogue import Catalogue
 from .config import FilterConfig
 from .contracts.catalogue import Item
+from .experiments import Treatment
 from .user_state import UserState
 
 FOR_ALL, FOR_USER = 1, 2
@@ -63,17 +62,23 @@ class Filters:
     def _withheld(self, item_id: str) -> bool:
         return item_id in self._denied or self._catalogue.withholds(item_id)
 
-    def block(self, state: UserState) -> npt.NDArray[np.uint8]:
-        """Set the user's bit on what this user's list leaves out; returns the array that sources read."""
-        _mark(self._table.blocked, state.own, state.n, self._mode(state))
-        return self._table.blocked
+    def block(self, state: UserState, treatment: Treatment) -> None:
+        """Set the user's bit on what this user's list leaves out."""
+        _mark(self._table.blocked, state.own, state.n, self._mode(state, treatment.consumed or self._config.consumed))
+        for row in self._denied_rows(treatment):
+            self._table.blocked[row] |= FOR_USER
 
-    def unblock(self, state: UserState) -> None:
+    def unblock(self, state: UserState, treatment: Treatment) -> None:
         """Take the user's bits away again."""
-        if self._config.consumed != "none":
+        if (treatment.consumed or self._config.consumed) != "none":
             _unmark(self._table.blocked, state.own, state.n)
+        for row in self._denied_rows(treatment):
+            self._table.blocked[row] &= FOR_ALL
 
-    def _mode(self, state: UserState) -> int:
-        if self._config.consumed == "auto":
+    def _denied_rows(self, treatment: Treatment) -> list[int]:
+        return [row for item_id in treatment.deny_items if (row := self._table.row(item_id)) >= 0]
+
+    def _mode(self, state: UserState, consumed: str) -> int:
+        if consumed == "auto":
             return RATED_AND_LAST if state.last_type != "purchase" else RATED_ONLY
-        return EVERYTHING if self._config.consumed == "all" else NOTHING
+        return EVERYTHING if consumed == "all" else NOTHING

@@ -7,7 +7,7 @@ warmed beside the others before. The one that goes out stays, to come back if th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from online_models.alignment import inherit
 from online_models.deep import Version
 from online_models.metrics import NAMES, evaluate
 
+from .experiments import NO_MODEL
 from .knowledge import Knowledge
 from .prequential import RECENT, Moment
 from .trial import Phase, Trial, TrialConfig
@@ -45,6 +46,8 @@ class Versions:
         self.previous: Version | None = None
         self.candidate: Version | None = None
         self.trial: Trial | None = None
+        self.held: dict[str, Version | None] = {NO_MODEL: None}
+        """Versions that experiments name, and none."""
         self.flip_s = 0.0
         """How long the latest change of what answers has taken."""
         self.changed: Callable[[Trial], None] = lambda trial: None
@@ -96,6 +99,15 @@ class Versions:
         self.candidate, self.trial = version, Trial(version.name, self._config)
         self._follow()
 
+    def hold(self, versions: Mapping[str, Version]) -> None:
+        """Keep these for experiments that name them, and no others."""
+        self.held.clear()
+        self.held[NO_MODEL] = None
+        for name, version in versions.items():
+            version.catch_up()
+            self.held[name] = version
+        self._follow()
+
     def promote(self) -> None:
         """The candidate is live from now on; it goes on being watched."""
         if self.candidate is None or self.trial is None:
@@ -113,8 +125,8 @@ class Versions:
 
     def _follow(self) -> None:
         watched = self.trial is not None and not self.trial.over
-        self._deep.follow(self.live, self.candidate, self.previous if watched else None)
-        names = {name_of(version) for version in (self.live, self.candidate, self.previous)}
+        self._deep.follow(self.live, self.candidate, self.previous if watched else None, *self.held.values())
+        names = {name_of(version) for version in (self.live, self.candidate, self.previous, *self.held.values())}
         self.recent = {name: kept for name, kept in self.recent.items() if name in names}
 
     # -- judged -------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ class _Saved(msgspec.Struct, array_like=True):
     x: bytes
     active: bytes
     version: str
+    arm: str = ""
 
 
 class _SavedFront(msgspec.Struct, array_like=True):
@@ -174,15 +175,17 @@ class OpenMoments:
         rows = x = active = b""
         if m.x is not None and m.rows is not None and m.active is not None:
             rows, x, active = m.rows.tobytes(), m.x[: m.n_rows].tobytes(), m.active.tobytes()
-        return _Saved(user, m.number, m.n_items, m.fresh, m.lists.tobytes(), m.targets, rows, x, active, m.version)
+        return _Saved(
+            user, m.number, m.n_items, m.fresh, m.lists.tobytes(), m.targets, rows, x, active, m.version, m.arm
+        )
 
     def _load(self, timestamp: int, s: _Saved) -> Moment:
         lists = np.frombuffer(s.lists, np.int32).reshape(-1, K).copy()
-        moment = Moment(timestamp, s.number, s.n_items, s.fresh, lists, s.targets, version=s.version)
+        moment = Moment(timestamp, s.number, s.n_items, s.fresh, lists, s.targets, version=s.version, arm=s.arm)
         if s.active:
             moment.rows, moment.active = np.frombuffer(s.rows, np.int32), np.frombuffer(s.active, np.int32)
             moment.n_rows, moment.x = len(moment.rows), self.buffer()
-            moment.x[: moment.n_rows] = np.frombuffer(s.x, np.float32).reshape(moment.n_rows, -1)
+            moment.x[: moment.n_rows] = np.frombuffer(s.x, np.float32).reshape(moment.n_rows, moment.x.shape[1])
         return moment
 
     def remap(self, new_index: IntArray) -> None:

@@ -22,6 +22,7 @@ from .contracts.catalogue import Item
 from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
 from .contracts.recommendations import Recommendation
+from .experiments import Assignment, Experiments, Treatment
 from .filters import Filters
 from .hotswap import Versions, name_of
 from .knowledge import Knowledge
@@ -70,7 +71,8 @@ class Pipeline:
         self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
         self.teacher = Teacher(self.config, self.knowledge, self.filters)
         self.versions = Versions(self.knowledge, self.config.trial)
-        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic, self.versions.version_for)
+        self.experiments = Experiments(self.knowledge.lists, self.knowledge.features, self.versions.held)
+        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic, self._version)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
@@ -123,9 +125,20 @@ class Pipeline:
                 intent = 1.0 if state.converted else k.intent.score_one(k.intent.features(state.facts()))
                 self.sessions.note_intent(state, round(intent, 6))
         self.moments.settle(moment, event, source)
-        recommendation = self.server.answer(event, source, state)
+        assignment = self._assign(state, max(event.timestamp, state.last_ms), event)
+        recommendation = self.server.answer(event, source, state, assignment)
         state.served = [i.item_id for i in recommendation.items]
         return Outcome(event, moment.fresh, recommendation, interaction)
+
+    def _assign(self, state: UserState, timestamp: int, event: Event | None) -> Assignment:
+        context = event.context if event is not None else None
+        return self.experiments.assign(state, timestamp, self.config.sessions.gap_s * 1000, context)
+
+    def _version(self, user: int, treatment: Treatment) -> Version | None:
+        """Of the deep model, for a user (a 64-bit hash) under a treatment."""
+        return (
+            self.versions.version_for(user) if treatment.version is None else self.versions.held.get(treatment.version)
+        )
 
     def _weight(self, event: Event) -> float:
         weight = self.config.weights.get(event.event_type)
@@ -156,10 +169,13 @@ class Pipeline:
 
     def _open(self, event: Event, state: UserState, event_hash: int) -> Moment:
         x = self.moments.buffer()
-        version = self.versions.version_for(state.hash)
-        compared, rival = self.versions.rival_for(state.hash, event_hash)
-        other = self._rival(state, event.timestamp, x, rival) if compared else None
-        ranked = self.scorer.rank(state, event.timestamp, self.config.k, x, version)
+        treatment = self._assign(state, event.timestamp, event).treatment
+        version = self._version(state.hash, treatment)
+        compared, rival = (
+            self.versions.rival_for(state.hash, event_hash) if treatment.version is None else (False, None)
+        )
+        other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
+        ranked = self.scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
         c = self.scorer.candidates
         ids, row_of = self.knowledge.items.ids, self.knowledge.items.row
         served = [r for r in map(row_of, state.served) if r >= 0]
@@ -167,12 +183,14 @@ class Pipeline:
         return Moment(
             event.timestamp, self.counts["events"] - 1, len(self.knowledge.items), [ids[r] for r in ranked.rows.tolist()], lists,
             x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active, version=name_of(version), rival=other,
-            rival_version=name_of(rival),
+            rival_version=name_of(rival), arm=treatment.arm,
         )  # fmt: skip
 
-    def _rival(self, state: UserState, timestamp: int, x: FloatArray, version: Version | None) -> IntArray:
+    def _rival(
+        self, state: UserState, timestamp: int, x: FloatArray, version: Version | None, treatment: Treatment
+    ) -> IntArray:
         """What another version would list, blended and by itself [2, 20]."""
-        ranked = self.scorer.rank(state, timestamp, self.config.k, x, version)
+        ranked = self.scorer.rank(state, timestamp, self.config.k, x, version, treatment)
         own = self.scorer.candidates.lists(K)[self.knowledge.lists.index("deep")]
         return np.stack([padded(ranked.rows), own])
 
@@ -212,7 +230,8 @@ class Pipeline:
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:
         """The user's list now, as of the latest event time known. Changes nothing."""
         state = state or self.sessions.peek(user_id) or UserState(user_id, self.config.sources.factors.dims)
-        return self.server.on_request(state, self.knowledge.now_ms, k)
+        now = max(self.knowledge.now_ms, state.last_ms)
+        return self.server.on_request(state, now, k, self._assign(state, now, None))
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""

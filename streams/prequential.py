@@ -21,6 +21,8 @@ RECENT = 2_000
 """Moments that the recent figures look back, more or less (a moving average)."""
 
 
+ARMS = 1_000
+
 LOW_RATING = 0.8
 """A rating below this share of the largest rating is learned, but is nobody's target."""
 
@@ -42,7 +44,7 @@ class Moment:
     ``lists`` [lists, 20] holds the fresh list, the served list and one for each source, -1 where a list ends. While
     ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts. ``version``
     of the deep model made the fresh list; where the moment is compared, ``rival`` [2, 20] is what another one would have
-    made, blended and by itself.
+    made, blended and by itself. ``arm``: the variants of experiments that the fresh list was made under.
     """
 
     timestamp: int
@@ -58,6 +60,7 @@ class Moment:
     version: str = ""
     rival: IntArray | None = None
     rival_version: str = ""
+    arm: str = ""
 
 
 @njit(cache=True)
@@ -83,6 +86,8 @@ class Prequential:
         self.recent: npt.NDArray[np.float64] = np.zeros((len(self.names), len(NAMES)))
         self._shown = np.zeros((len(self.names), 64), np.uint8)
         self._gone = np.zeros(len(self.names), np.int64)
+        self.by_arm: dict[str, tuple[int, npt.NDArray[np.float64]]] = {}
+        """Variants of experiments → moments judged and summed metrics of the fresh list; of at most `ARMS`."""
 
     def close(self, moment: Moment) -> npt.NDArray[np.float64] | None:
         """Judge a moment that will get no more events: metrics [lists, 4], or None if there is nothing to judge."""
@@ -91,6 +96,9 @@ class Prequential:
         found = evaluate(moment.lists, np.array(moment.targets, np.int32))
         self.sums += found
         self.scored += 1
+        if moment.arm and (moment.arm in self.by_arm or len(self.by_arm) < ARMS):
+            n, sums = self.by_arm.get(moment.arm, (0, np.zeros(len(NAMES))))
+            self.by_arm[moment.arm] = n + 1, sums + found[0]
         self.recent += (found - self.recent) / min(self.scored, RECENT)
         self.unseen += all(t >= moment.n_items for t in moment.targets)
         if moment.n_items > self._shown.shape[1]:
@@ -109,6 +117,13 @@ class Prequential:
         fresh[:, new_index[kept]] = shown[:, kept]
         self._gone += shown.sum(axis=1, dtype=np.int64) - fresh.sum(axis=1, dtype=np.int64)
         self._shown = fresh
+
+    def arms(self) -> dict[str, dict[str, float]]:
+        """Variants of experiments → moments judged, and the means of the fresh list's metrics."""
+        return {
+            arm: {"moments": n, **{m: float(v) for m, v in zip(NAMES, sums / n, strict=True)}}
+            for arm, (n, sums) in sorted(self.by_arm.items())
+        }
 
     def metrics(self, n_items: int) -> dict[str, dict[str, float]]:
         """List name → metric → mean over the moments judged, and coverage of ``n_items``."""

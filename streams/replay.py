@@ -26,6 +26,7 @@ from online_models.prepared import prepare
 from . import recorded_log
 from .config import PipelineConfig
 from .contracts.events import Event, Source
+from .contracts.experiments import Experiment
 from .pipeline import Outcome, Pipeline
 from .prequential import FRESH, SERVED, Prequential
 from .validate import Rejection, validate
@@ -62,12 +63,14 @@ class Replay:
     progress: Callable[[int, int], None] = lambda done, total: None
     topic: str = "events"
     model: Path | None = None
+    experiments: tuple[Experiment, ...] = ()
     """Folder of an artefact of the deep model that answers from the start; it learns newcomers, and nothing takes its place."""
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(self.config, self.topic)
         if self.model is not None:
             self.pipeline.versions.install(Version(prepare(self.model), self.pipeline.knowledge.items))
+        self.pipeline.experiments.run(self.experiments)
 
     def _events(self, scan: Scan | None = None) -> Iterator[tuple[Event, Source]]:
         kept = 0
@@ -148,6 +151,7 @@ class Replay:
             "metrics": by_list[FRESH],
             "served": by_list[SERVED],
             "by_source": {name: by_list[name] for name in q.names if name not in (FRESH, SERVED)},
+            "by_arm": q.arms(),
             "events_per_s": round(events / elapsed, 1),
             "recommendations_per_s": round(recommendations / elapsed, 1),
             "latency_ms": {k: round(float(v) * 1000, 4) for k, v in zip(("p50", "p95", "p99"), quantiles, strict=True)},

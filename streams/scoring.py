@@ -9,8 +9,10 @@ import numpy as np
 from online_models.base import FloatArray, IntArray, Query
 from online_models.blend import ACTIVE, active_contexts
 from online_models.deep import Version
+from online_models.items import hash_id
 
 from .candidates import Candidates
+from .experiments import EVERYBODYS, Treatment
 from .fallback import fill
 from .filters import Filters
 from .knowledge import Knowledge
@@ -67,7 +69,15 @@ class Scorer:
         )  # fmt: skip
         return active
 
-    def rank(self, state: UserState, timestamp: int, k: int, x: FloatArray, version: Version | None) -> Ranked:
+    def rank(
+        self,
+        state: UserState,
+        timestamp: int,
+        k: int,
+        x: FloatArray,
+        version: Version | None,
+        treatment: Treatment = EVERYBODYS,
+    ) -> Ranked:
         """The user's list at this time, ``k`` long where `fallback` reaches that far; ``x`` takes the features.
 
         ``version`` of the deep model is asked (None: none is).
@@ -76,14 +86,16 @@ class Scorer:
         c = self.candidates
         q = self.query(state, timestamp, config.sessions.recent, version)
         active = self.contexts(state, timestamp, config.sessions.gap_s * 1000)
-        self._filters.block(state)
+        self._filters.block(state, treatment)
         try:
-            n = c.gather(q, x)
+            n = c.gather(q, x, treatment.silent)
             more = fill(self._knowledge, c.rows[:n], state.own[: state.n]["item"], k - n) if n < k else ()
         finally:
-            self._filters.unblock(state)
+            self._filters.unblock(state, treatment)
         blend = self._knowledge.blend
-        weights = blend.collapse(active)
+        weights = blend.collapse(active) if treatment.learned else blend.start
+        if treatment.add is not None:
+            weights = weights + treatment.add
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)
         found = blend.rank(x, n, weights, c.rows, self._scores, rows, scores, at)
         for row in more:
@@ -93,3 +105,27 @@ class Scorer:
         if state.n == 0:
             generic = "nothing is known of the user yet"
         return Ranked(rows[:found], scores[:found], at[:found], active, weights, q.recent, generic)
+
+    def explore(self, ranked: Ranked, rate: float, draw: str) -> float | None:
+        """Of the list just ranked: with probability ``rate`` give the first place to any candidate, each as likely, and move the
+        others down by one.
+
+        The draw is a function of the text ``draw``. Returns the probability with which the item now first came there:
+        ``rate / n``, and ``1 - rate`` more for the best one of the ``n`` candidates. None (and nothing done) where there is no candidate.
+        """
+        n = self.candidates.n
+        if n == 0 or len(ranked.rows) == 0:
+            return None
+        first = int(ranked.at[0])
+        drawn = hash_id(f"explore/{draw}")
+        place = first
+        if (drawn & 0xFFFFFFFF) < rate * 2.0**32:
+            place = (drawn >> 32) * n >> 32
+            row = int(self.candidates.rows[place])
+            found = np.flatnonzero(ranked.rows == row)
+            end = int(found[0]) if len(found) else len(ranked.rows) - 1
+            score = float(self._scores[place])
+            for values, value in ((ranked.rows, row), (ranked.at, place), (ranked.scores, score)):
+                values[1 : end + 1] = values[:end].copy()
+                values[0] = value
+        return rate / n + (1.0 - rate if place == first else 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from online_models.base import BOUGHT, FloatArray
@@ -14,6 +15,7 @@ from online_models.items import hash_id
 from .catalogue import Catalogue
 from .contracts.events import Event, Source
 from .contracts.recommendations import Cause, ModelVersion, Recommendation, RecommendedItem
+from .experiments import NONE, Assignment, Treatment
 from .knowledge import Knowledge
 from .reasons import FILL, in_words, loudest
 from .scoring import Ranked, Scorer
@@ -37,11 +39,14 @@ def request_id(event_id: str) -> str:
 
 
 class Server:
-    """Makes recommendation records. Changes no model and no user's state. ``version_for`` tells a user's version (64-bit hash)."""
+    """Makes recommendation records. Changes no model and no user's state.
+
+    ``version_for`` tells the version of the deep model for a user (64-bit hash) under a treatment.
+    """
 
     def __init__(
         self, knowledge: Knowledge, scorer: Scorer, catalogue: Catalogue, topic: str,
-        version_for: Callable[[int], Version | None],
+        version_for: Callable[[int, Treatment], Version | None],
     ) -> None:  # fmt: skip
         self._knowledge, self._scorer, self._topic, self._version_for = knowledge, scorer, topic, version_for
         self._title_of = catalogue.title_of
@@ -54,29 +59,36 @@ class Server:
         }
         """Lists in which an item may go with another item than the user's last one."""
 
-    def answer(self, event: Event, source: Source, state: UserState) -> Recommendation:
+    def answer(self, event: Event, source: Source, state: UserState, assignment: Assignment = NONE) -> Recommendation:
         """The user's list now that the event has been learned."""
-        version = self._version_for(state.hash)
-        ranked = self._rank(state, max(event.timestamp, state.last_ms), self._knowledge.config.k, version)
-        return Recommendation(
-            request_id=request_id(event.event_id), user_id=event.user_id, timestamp=event.timestamp,
-            caused_by=Cause(event.event_id, self._topic, source.partition, source.offset),
-            items=self._items(ranked, state, self._x), model=named(version), intent=state.intent, generic=ranked.generic,
-        )  # fmt: skip
+        now = max(event.timestamp, state.last_ms)
+        name = request_id(event.event_id)
+        cause = Cause(event.event_id, self._topic, source.partition, source.offset)
+        made = self._make(name, state, now, self._knowledge.config.k, cause, assignment)
+        return msgspec.structs.replace(made, timestamp=event.timestamp) if now != event.timestamp else made
 
-    def on_request(self, state: UserState, now_ms: int, k: int) -> Recommendation:
+    def on_request(self, state: UserState, now_ms: int, k: int, assignment: Assignment = NONE) -> Recommendation:
         """The user's list at ``now_ms``, ``k`` long, without an event that asks for it."""
         now = max(now_ms, state.last_ms)
-        version = self._version_for(state.hash)
-        ranked = self._rank(state, now, k, version)
-        return Recommendation(
-            request_id=f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}", user_id=state.user_id,
-            timestamp=now, caused_by=None, items=self._items(ranked, state, self._x), model=named(version),
-            intent=state.intent if state.n_events else None, generic=ranked.generic,
-        )  # fmt: skip
+        name = f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}"
+        return self._make(name, state, now, k, None, assignment)
 
-    def _rank(self, state: UserState, now: int, k: int, version: Version | None) -> Ranked:
-        return self._scorer.rank(state, now, k, self._x, version)
+    def _make(
+        self, name: str, state: UserState, now: int, k: int, cause: Cause | None, assignment: Assignment
+    ) -> Recommendation:
+        treatment, exposures = assignment.treatment, assignment.exposures
+        version = self._version_for(state.hash, treatment)
+        ranked = self._scorer.rank(state, now, k, self._x, version, treatment)
+        propensity = None
+        if treatment.explore:
+            propensity = self._scorer.explore(ranked, treatment.explore, name)
+        return Recommendation(
+            request_id=name, user_id=state.user_id, timestamp=now, caused_by=cause,
+            items=self._items(ranked, state, self._x), model=named(version),
+            intent=state.intent if state.n_events else None,
+            experiment=exposures[0] if exposures else None, experiments=exposures, propensity=propensity,
+            generic=ranked.generic,
+        )  # fmt: skip
 
     def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists

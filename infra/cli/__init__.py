@@ -23,6 +23,7 @@ COMMANDS = {
     "publish-model": "infra.cli.publish_model",
     "models": "infra.cli.models",
     "offline": "infra.cli.offline",
+    "experiment": "infra.cli.experiment",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

@@ -11,7 +11,6 @@ Any exception of ours ends the worker: what is not committed is delivered again,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -27,7 +26,6 @@ from faust.types import TP
 
 from online_models.errors import ServiceError
 from streams import snapshots
-from streams.catalogue_feed import CatalogueFeed
 from streams.contracts.topics import Topics
 from streams.interaction_log import WORKER_HEADER, InteractionLog
 from streams.metrics import WorkerMetrics
@@ -38,8 +36,8 @@ from streams.warm_up import warm_up
 from streams.web import WebServer
 
 from .config import WorkerConfig
+from .feeds import Feeds
 from .keeper import SnapshotKeeper
-from .model_feed import ModelFeed
 from .publisher import Publisher
 from .rim import Rim
 from .transport import Consumer, Transport
@@ -47,7 +45,7 @@ from .transport import Consumer, Transport
 log = logging.getLogger("headrace")
 
 TICK_S = 0.2
-STOP_PATIENCE_S, LEAVE_S = 3.0, 1.0
+STOP_PATIENCE_S = 3.0
 REDIS_PATIENCE_S = 30.0
 MAX_FETCH = 128 * 1024
 """Bytes of one fetch of a partition: what it holds stands before the next fetch of all other partitions."""
@@ -165,7 +163,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         committed.update(self._committed(rim.done))
         if rim.consistent:
             self._keeper.tick(committed)
-        self._models.flip()
+        self._feeds.flip()
 
     _next_look = 0.0
 
@@ -209,18 +207,13 @@ class Headrace(faust.App):  # type: ignore[misc]
         folder = self.options.data_dir / "snapshots" / f"{names.prefix}{self._config.group}"
         await self._restore(folder, committed)
         self._keeper = SnapshotKeeper(pipeline, self._log, folder, self.worker, self._config, self.metrics)
-        catalogue = Tail(brokers, names.items)
-        self._tails.append(catalogue)
-        await catalogue.start({})
-        feed = CatalogueFeed(catalogue, pipeline.catalogue_update, self.metrics.items_refused.inc)
-        await feed.catch_up()
         models = self.options.data_dir / "models" / f"{names.prefix}{self._config.group}"
-        self._models = ModelFeed.of(brokers, names, pipeline, models, self._publisher, self.worker)
-        self._tails += self._models.tails
-        await self._models.catch_up()
+        self._feeds = Feeds(brokers, names, pipeline, models, self._publisher, self.worker, self.metrics)
+        self._tails += self._feeds.tails
+        await self._feeds.catch_up()
         self._watch(pipeline)
         self.web_server.serve(pipeline, self.store)
-        for endless in (self._log.follow(), feed.follow(), self._models.follow(), self._every_tick()):
+        for endless in (self._log.follow(), *self._feeds.follow(), self._every_tick()):
             self.add_future(endless)
         self.phase = "joining"
 
@@ -256,9 +249,8 @@ class Headrace(faust.App):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Stop reading, finish and commit, then keep what has been learned."""
         self.phase = "stopping"
-        if hasattr(self, "_models"):
-            with contextlib.suppress(asyncio.TimeoutError, ServiceError):
-                await asyncio.wait_for(self._models.leave(), LEAVE_S)
+        if hasattr(self, "_feeds"):
+            await self._feeds.leave()
         await super().on_stop()
         if self._rim is not None and hasattr(self, "_keeper"):
             done, sound = self._rim.done, not self.crashed and self._rim.consistent

@@ -30,11 +30,14 @@ class ModelVersion(msgspec.Struct, frozen=True):
     version: str
 
 
-class Exposure(msgspec.Struct, frozen=True):
-    """Experiment and variant that a list was made under."""
+class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Experiment and variant that a list was made under. ``share``: of all units that had the variant then. ``unit``: what was
+    assigned, where that is not the user."""
 
     name: str
     variant: str
+    share: float | None = None
+    unit: str | None = None
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,8 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     ``request_id`` is a function of the causing event's id alone, so a copy published again after a crash is
     recognised. ``intent`` is the probability that the session converts. ``latency_ms`` runs from reading the event to
     handing the record to the producer; null in replay, where there is no such time. ``generic`` says why the list is
-    not personal, null when it is.
+    not personal, null when it is. ``experiments`` are all that the list was made under, ``experiment`` the first of them.
+    ``propensity`` is the probability with which the first place went to the item there, where it is drawn.
     """
 
     request_id: str
@@ -54,6 +58,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     intent: float | None = None
     experiment: Exposure | None = None
+    experiments: tuple[Exposure, ...] = ()
     propensity: float | None = None
     latency_ms: float | None = None
     generic: str | None = None

@@ -47,6 +47,10 @@ class Topics:
     def model_status(self) -> str:
         return f"{self.prefix}models.status"
 
+    @property
+    def experiments(self) -> str:
+        return f"{self.prefix}experiments"
+
     def configs(self) -> dict[str, dict[str, str]]:
         """Topic → broker settings it must have (others as the broker likes).
 
@@ -58,6 +62,7 @@ class Topics:
             self.interactions: {"retention.ms": "-1", "compression.type": "zstd"},
             self.recommendations: {},
             self.items: {"cleanup.policy": "compact"},
+            self.experiments: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},
             self.model_decisions: {"cleanup.policy": "compact"},
             self.model_status: {"cleanup.policy": "compact,delete", "retention.ms": "86400000"},

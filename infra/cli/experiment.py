@@ -1,0 +1,234 @@
+"""``headrace experiment``: begin, ramp, stop and look at experiments; who is in which variant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from infra.cli.helps import Group
+from infra.records import when
+from infra.settings import Settings, with_settings
+from online_models.errors import InputError
+
+if TYPE_CHECKING:
+    from streams.contracts.experiments import Experiment
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+_REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
+_NAME = click.argument("name", metavar="NAME")
+_WIDTH = 160
+_CHUNK = 100_000
+
+
+class Weights(click.ParamType):
+    """Variants and their relative weights.
+
+    >>> Weights().convert("control=90,new=10", None, None)
+    {'control': 90.0, 'new': 10.0}
+    """
+
+    name = "WEIGHTS"
+
+    def convert(
+        self, value: str | dict[str, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        found: dict[str, float] = {}
+        for part in value.split(","):
+            name, sign, number = part.strip().partition("=")
+            try:
+                weight = float(number)
+            except ValueError:
+                weight = -1.0
+            if not (name and sign and 0.0 <= weight < float("inf")) or name in found:
+                self.fail(
+                    f"expected different variants with weights such as control=90,new=10, got {value!r}", param, ctx
+                )
+            found[name] = weight
+        return found
+
+
+@click.group("experiment", cls=Group, short_help="Live A/B splits: start, ramp, stop, read out.")
+def command() -> None:
+    """Compare variants live: start, ramp and stop experiments, see who gets which variant, and read the result out."""
+
+
+@command.command(
+    "start",
+    short_help="Begin an experiment.",
+    examples=[
+        "headrace experiment start knn-off.yaml",
+        "headrace experiment start knn-off.yaml --dry-run  # only check it",
+    ],
+)
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check it against what runs, and begin nothing.")
+@with_settings
+def start(file: Path, dry_run: bool, settings: Settings) -> None:
+    """Begin the experiment that FILE (YAML) defines; workers follow within a second."""
+    from infra import experiments
+
+    definition = experiments.read_definition(file)
+    experiment = experiments.begun(settings, definition, experiments.read(settings))
+    if not dry_run:
+        experiments.write(settings, experiment)
+    click.echo(f"{definition.name}: {'would run' if dry_run else 'runs'}; {_shares(experiment)}")
+
+
+@command.command(
+    "ramp",
+    short_help="Change weights or traffic.",
+    examples=[
+        "headrace experiment ramp knn-off --weights control=50,without=50",
+        "headrace experiment ramp knn-off --traffic 0.5",
+    ],
+)
+@_NAME
+@click.option("--weights", type=Weights(), default={}, help="Relative weights; variants not named keep theirs.")
+@click.option("--traffic", metavar="SHARE", type=click.FloatRange(0, 1), help="Share of all units that take part.")
+@_REASON
+@with_settings
+def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: str, settings: Settings) -> None:
+    """Give the variants of NAME other shares. No unit leaves a variant that grows."""
+    from infra import experiments
+    from streams import experiment_rules
+
+    if not weights and traffic is None:
+        raise click.UsageError("give --weights or --traffic")
+    found = experiments.find(experiments.read(settings), name)
+    changed = experiment_rules.ramp(found, weights, traffic, experiments.now_ms(), reason=reason)
+    experiments.write(settings, changed)
+    click.echo(f"{name}: {_shares(changed)}")
+
+
+@command.command(
+    "stop", short_help="End an experiment.", examples=['headrace experiment stop knn-off --reason "decided"']
+)
+@_NAME
+@_REASON
+@with_settings
+def stop(name: str, reason: str, settings: Settings) -> None:
+    """End NAME for good: everybody gets what is usual. What was exposed can still be read out."""
+    from infra import experiments
+    from streams import experiment_rules
+
+    found = experiments.find(experiments.read(settings), name)
+    experiments.write(settings, experiment_rules.stop(found, experiments.now_ms(), reason=reason))
+    click.echo(f"{name}: stopped")
+
+
+@command.command("list", short_help="Print all experiments.", examples=["headrace experiment list"])
+@_JSON
+@with_settings
+def list_experiments(as_json: bool, settings: Settings) -> None:
+    """Print all experiments, those that run first."""
+    from infra import experiments
+
+    found = sorted(experiments.read(settings).values(), key=lambda e: (e.state != "running", -e.created))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    if not found:
+        console.print("no experiment is known: begin one with `headrace experiment start FILE`")
+        return
+    table = Table(title="experiments", title_justify="left")
+    for column in ("name", "state", "shares", "unit", "layer", "begun", "changed", "by", "reason"):
+        table.add_column(column, overflow="fold")
+    for e in found:
+        d = e.definition
+        table.add_row(
+            d.name, e.state, _shares(e), d.unit, d.layer or "", when(e.created), when(e.changed), e.by, _plain(e.reason)
+        )
+    console.print(table)
+
+
+@command.command("show", short_help="Print one experiment.", examples=["headrace experiment show knn-off"])
+@_NAME
+@_JSON
+@with_settings
+def show(name: str, as_json: bool, settings: Settings) -> None:
+    """Print all that is known of NAME: its definition, and how its shares have changed."""
+    import yaml
+
+    from infra import experiments
+
+    found = experiments.find(experiments.read(settings), name)
+    encoded = msgspec.json.encode(found)
+    if as_json:
+        click.echo(encoded.decode())
+        return
+    click.echo(
+        f"# {found.state}; {_shares(found)}; changed {when(found.changed)} by {found.by} {_plain(found.reason)}".rstrip()
+    )
+    for old in found.ramps[:-1]:
+        click.echo(f"# from {when(old.since)}: {_shares(msgspec.structs.replace(found, ramps=(old,)))}")
+    click.echo(yaml.safe_dump(msgspec.json.decode(encoded)["definition"], sort_keys=False, allow_unicode=True).rstrip())
+
+
+@command.command(
+    "assign",
+    short_help="Print which variant each unit gets.",
+    examples=[
+        "headrace experiment assign --salt checkout --weights control=90,new=10 --units users.txt",
+    ],
+)
+@click.option("--salt", required=True, metavar="TEXT", help="The experiment's salt (its name, unless it gives one).")
+@click.option("--weights", required=True, type=Weights(), help="Relative weights of the variants, in their order.")
+@click.option(
+    "--traffic", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of all units that take part."
+)
+@click.option("--units", required=True, metavar="FILE", help="A unit a line; - is standard input.")
+def assign(salt: str, weights: dict[str, float], traffic: float, units: str) -> None:
+    """Print `unit variant` a line, in the file's order; `-` as variant stands for no part in the experiment.
+
+    It is what a new experiment of this salt and these weights does. (One that was ramped keeps more units where they are.)
+    """
+    from online_models.experiments.split import Split, allocate, counts
+
+    split = Split(salt, allocate(counts(weights, traffic)))
+    with _opened(units) as file:
+        lines = _units(file, units)
+        while chunk := list(islice(lines, _CHUNK)):
+            found = split.variants(chunk)
+            click.echo("\n".join(f"{u} {v or '-'}" for u, v in zip(chunk, found, strict=True)))
+
+
+def _opened(path: str) -> IO[bytes]:
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise InputError("a readable file of units", f"{path} ({error.strerror})", "correct --units") from None
+
+
+def _units(file: IO[bytes], path: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        try:
+            unit = line.rstrip(b"\r\n").decode()
+        except UnicodeDecodeError:
+            raise InputError("UTF-8, a unit a line", f"line {number} of {path}", "correct the file") from None
+        if unit:
+            yield unit
+
+
+def _shares(experiment: Experiment) -> str:
+    from online_models.experiments.split import Split
+
+    shares = Split("", experiment.ranges).shares()
+    return ", ".join(f"{v.name} {shares.get(v.name, 0.0):.4g}" for v in experiment.definition.variants)
+
+
+def _plain(text: str) -> str:
+    """Text of a record that may be shown on a terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

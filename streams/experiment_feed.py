@@ -1,0 +1,89 @@
+"""Topic ``experiments`` as every worker reads it: all of them at the start, then each change, in effect between micro-batches."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from online_models.experiments.split import BUCKETS
+
+from .contracts.experiments import Experiment
+from .contracts.reading import UNREADABLE
+from .experiments import Experiments
+from .tailing import Tail
+
+log = logging.getLogger("headrace")
+
+FETCH = 100
+
+_decode = msgspec.json.Decoder(Experiment).decode
+
+
+def read_experiment(key: bytes | None, value: bytes) -> Experiment:
+    """The experiment of a record. Raises ValueError (or one of `UNREADABLE`) on what is none, or is of a later release."""
+    experiment = _decode(value)
+    d = experiment.definition
+    if experiment.v != 1:
+        raise ValueError(f"expected a record of version 1, got {experiment.v}; run one release on all workers")
+    if (key or b"").decode() != d.name:
+        raise ValueError(f"expected the experiment's name as key, got {(key or b'')[:64]!r}")
+    names = {v.name for v in d.variants}
+    for ramp in experiment.ramps:
+        ends = [0, *(end for _, end in ramp.ranges)]
+        if ends[-1] != BUCKETS or sorted(set(ends)) != ends or not {o for o, _ in ramp.ranges} <= {None, *names}:
+            raise ValueError(f"expected ranges of {', '.join(sorted(names))} that rise to {BUCKETS}, got {ramp.ranges}")
+    return experiment
+
+
+class ExperimentFeed:
+    """Follows the topic; `flip`, called between micro-batches, puts into effect what has come."""
+
+    def __init__(self, tail: Tail, experiments: Experiments) -> None:
+        self._tail, self._experiments = tail, experiments
+        self.known: dict[str, Experiment] = {}
+        self._changed = False
+        self._left_out = 0
+
+    async def catch_up(self) -> None:
+        """Read to the end of the topic, and put it into effect."""
+        ends = await self._tail.ends()
+        while self._tail.behind(ends):
+            self._take(await self._tail.fetch(0.1, FETCH))
+        self.flip()
+
+    async def follow(self) -> None:
+        """Read changes as they come, until cancelled."""
+        while True:
+            self._take(await self._tail.fetch(1.0, FETCH))
+
+    def flip(self) -> None:
+        """Put into effect what has come since. Between micro-batches only."""
+        if self._changed:
+            self._changed = False
+            self._experiments.run(self.known.values())
+
+    def _take(self, fetched: dict[int, list[Any]]) -> None:
+        for record in (record for records in fetched.values() for record in records):
+            try:
+                self._apply(record)
+            except (*UNREADABLE, ValueError) as error:
+                self._left_out += 1
+                if self._left_out & (self._left_out - 1) == 0:
+                    log.warning(
+                        "%d records are no experiments and left out, the latest at %s-%d/%d: %s",
+                        *(self._left_out, record.topic, record.partition, record.offset, error),
+                    )
+
+    def _apply(self, record: Any) -> None:
+        if record.value is None:
+            self.known.pop((record.key or b"").decode(), None)
+        else:
+            experiment = read_experiment(record.key, record.value)
+            d = experiment.definition
+            self.known[d.name] = experiment
+            shares = ", ".join(f"{owner or 'nobody'} to {end:,}" for owner, end in experiment.ranges)
+            reason = f": {experiment.reason}" if experiment.reason else ""
+            log.info("experiment %s: %s by %s (buckets %s)%s", d.name, experiment.state, experiment.by, shares, reason)
+        self._changed = True

@@ -1,0 +1,159 @@
+"""Experiments as they are begun, ramped and stopped: what is allowed, and why something is not.
+
+Nothing here talks to a broker: the present experiments come in, the changed one goes out, or an InputError that says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from online_models.errors import InputError
+from online_models.experiments.split import BUCKETS, allocate, counts
+
+from .contracts.experiments import Definition, Experiment, Ramp
+from .contracts.models import Announcement
+from .experiments import NO_MODEL
+
+KEEP_RAMPS = 1_000
+
+
+def begin(
+    definition: Definition,
+    present: Mapping[str, Experiment],
+    lists: Collection[str],
+    versions: Mapping[str, Announcement],
+    now_ms: int,
+) -> Experiment:
+    """A new experiment among the ``present`` ones (by name). ``lists`` are the candidate lists there are, ``versions`` those of
+    the deep model that workers can get.
+
+    Raises InputError for a definition that says something impossible or would disturb another experiment.
+    """
+    running = [e for e in present.values() if e.state == "running"]
+    if any(e.definition.name == definition.name for e in running):
+        raise InputError(
+            "a name that no running experiment has", repr(definition.name), "stop that one, or choose another name"
+        )
+    _check(definition, lists, versions)
+    _check_against(definition, running)
+    ranges = allocate(counts({v.name: v.weight for v in definition.variants}, definition.traffic))
+    named = {v.model for v in definition.variants if v.model not in (None, NO_MODEL)}
+    return Experiment(
+        definition=definition, state="running", ramps=(Ramp(since=now_ms, ranges=ranges),), slot=_slot(definition, running),
+        models={v: versions[v] for v in sorted(filter(None, named))}, created=now_ms, changed=now_ms,
+    )  # fmt: skip
+
+
+def ramp(
+    experiment: Experiment,
+    weights: Mapping[str, float],
+    traffic: float | None,
+    now_ms: int,
+    by: str = "operator",
+    reason: str = "",
+) -> Experiment:
+    """The experiment with other weights (those not named stay) or another share of traffic; who grows loses no unit."""
+    _refuse_stopped(experiment)
+    d = experiment.definition
+    unknown = sorted(weights.keys() - {v.name for v in d.variants})
+    if unknown:
+        raise InputError(
+            f"variants of {d.name} ({', '.join(v.name for v in d.variants)})", ", ".join(unknown), "correct the weights"
+        )
+    variants = tuple(msgspec.structs.replace(v, weight=float(weights.get(v.name, v.weight))) for v in d.variants)
+    changed = msgspec.structs.replace(d, variants=variants, traffic=d.traffic if traffic is None else traffic)
+    ranges = allocate(counts({v.name: v.weight for v in variants}, changed.traffic), experiment.ranges)
+    ramps = (*experiment.ramps, Ramp(since=max(now_ms, experiment.changed + 1), ranges=ranges))[-KEEP_RAMPS:]
+    return msgspec.structs.replace(
+        experiment, definition=changed, ramps=ramps, changed=ramps[-1].since, by=by, reason=reason
+    )
+
+
+def stop(experiment: Experiment, now_ms: int, by: str = "operator", reason: str = "") -> Experiment:
+    """The experiment, stopped for good: everybody gets what is usual."""
+    _refuse_stopped(experiment)
+    return msgspec.structs.replace(
+        experiment, state="stopped", changed=max(now_ms, experiment.changed + 1), by=by, reason=reason
+    )
+
+
+def _refuse_stopped(experiment: Experiment) -> None:
+    if experiment.state == "stopped":
+        name = experiment.definition.name
+        raise InputError("an experiment that runs", f"{name}, which was stopped", "start it anew under another name")
+
+
+def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announcement]) -> None:
+    names = [v.name for v in d.variants]
+    if len(set(names)) < len(names):
+        raise InputError("variants of different names", ", ".join(names), "rename one")
+    if d.start is not None and d.end is not None and d.start >= d.end:
+        raise InputError("a start before the end", f"{d.start} and {d.end}", "correct the times (ms since the epoch)")
+    if d.learning == "isolated" and d.unit != "user":
+        raise InputError(
+            "users as units where arms learn apart", f"unit {d.unit!r}", "set `unit: user` or `learning: shared`"
+        )
+    if any(d.salt == reserved or d.salt.startswith("layer/") for reserved in ("holdout",)) or d.the_salt == "holdout":
+        raise InputError("a salt that no other split uses", repr(d.the_salt), "choose another salt or name")
+    if len({g.metric for g in d.guardrails}) < len(d.guardrails):
+        raise InputError("one guardrail a metric", ", ".join(g.metric for g in d.guardrails), "remove one")
+    for v in d.variants:
+        _known(f"sources of {v.name}", v.sources or (), lists, "the lists that there are")
+        _known(f"blend of {v.name}", v.blend.add if v.blend else (), lists, "the lists that there are")
+        _known(
+            f"model of {v.name}", [v.model] if v.model else (), {NO_MODEL, *versions}, "a version announced, or none"
+        )
+        if v.sources is not None and not v.sources:
+            raise InputError(f"at least one source for {v.name}", "none", "name some, or leave `sources` out")
+
+
+def _known(where: str, named: Collection[str], known: Collection[str], what: str) -> None:
+    unknown = sorted(set(named) - set(known))
+    if unknown:
+        raise InputError(f"{what} ({', '.join(sorted(known))})", f"{', '.join(unknown)} in the {where}", "correct it")
+
+
+def _check_against(d: Definition, running: Sequence[Experiment]) -> None:
+    """Two experiments that can have the same unit must not change the same thing."""
+    ours = {field for v in d.variants for field in v.changes}
+    for other in running:
+        o = other.definition
+        if o.layer is not None and o.layer == d.layer:
+            if o.unit != d.unit:
+                raise InputError(
+                    f"units of layer {o.layer} that are {o.unit}s, as in {o.name}", f"{d.unit}s", "use another layer"
+                )
+            continue
+        both = sorted(ours & {field for v in o.variants for field in v.changes})
+        if both:
+            raise InputError(
+                f"changes that no running experiment makes outside layer {d.layer or '(none)'}", f"{', '.join(both)}, as {o.name} does",
+                "put both in one layer, or stop that one",
+            )  # fmt: skip
+        if o.the_salt == d.the_salt:
+            raise InputError("a salt of its own", f"{d.the_salt!r}, as {o.name} has", "choose another salt")
+        if "isolated" in (d.learning, o.learning) and d.learning == o.learning:
+            raise InputError(
+                "one experiment at a time whose arms learn apart",
+                f"{o.name} runs",
+                "put both in one layer, or stop that one",
+            )
+
+
+def _slot(d: Definition, running: Sequence[Experiment]) -> tuple[int, int] | None:
+    """The first free buckets of the layer that are enough."""
+    if d.layer is None:
+        return None
+    size = round(d.layer_share * BUCKETS)
+    taken = sorted(e.slot for e in running if e.definition.layer == d.layer and e.slot is not None)
+    at = largest = 0
+    for first, end in [*taken, (BUCKETS, BUCKETS)]:
+        if first - at >= size > 0:
+            return at, at + size
+        largest, at = max(largest, first - at), max(at, end)
+    raise InputError(
+        f"a share of layer {d.layer} that is free together, at most {largest / BUCKETS:g}", f"layer_share {d.layer_share:g}",
+        "lower `layer_share`, or stop an experiment of the layer",
+    )  # fmt: skip

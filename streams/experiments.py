@@ -1,0 +1,193 @@
+"""Split: which variants of the running experiments a user's list is made under, and what they change.
+
+An assignment is a function of the definitions, the unit's id, the event time and the event's context; nothing is kept of it. So every
+worker, and whoever computes the documented hash, comes to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from online_models.base import FloatArray, IntArray
+from online_models.experiments.split import BUCKETS, Split, bucket, seed_of
+
+from .contracts.experiments import Experiment, Variant
+from .contracts.recommendations import Exposure
+from .user_state import UserState
+
+HOLDOUT = "holdout"
+"""Salt by which units are held out of experiments."""
+
+NO_MODEL = "none"
+"""A variant's ``model`` that stands for none at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What differs from what everybody gets. ``arm`` names the variants, for the records of quality.
+
+    ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the blend's
+    weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn apart.
+    """
+
+    arm: str = ""
+    version: str | None = None
+    silent: IntArray | None = None
+    add: FloatArray | None = None
+    learned: bool = True
+    consumed: str | None = None
+    deny_items: tuple[str, ...] = ()
+    explore: float = 0.0
+    apart: str | None = None
+
+
+EVERYBODYS = Treatment()
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The treatment of one request, and what its record has to say of it."""
+
+    treatment: Treatment = EVERYBODYS
+    exposures: tuple[Exposure, ...] = ()
+
+
+NONE = Assignment()
+
+
+@dataclass(slots=True)
+class _Running:
+    """An experiment, ready to be asked."""
+
+    experiment: Experiment
+    split: Split
+    variants: dict[str, Variant]
+    shares: dict[str, float]
+    layer: int | None
+    holdout: int
+    context: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> _Running:
+        d = experiment.definition
+        split = Split(d.the_salt, experiment.ranges)
+        return cls(
+            experiment, split, {v.name: v for v in d.variants}, split.shares(), None if d.layer is None else seed_of(layer_salt(d.layer)),
+            round(d.holdout * BUCKETS), {key: frozenset(values) for key, values in d.context.items()},
+        )  # fmt: skip
+
+    def variant(self, unit: str, timestamp: int, context: Mapping[str, Any] | None) -> Variant | None:
+        """The variant of a unit at a time, None where it takes no part."""
+        d = self.experiment.definition
+        if (d.start is not None and timestamp < d.start) or (d.end is not None and timestamp >= d.end):
+            return None
+        if any(context is None or str(context.get(key)) not in values for key, values in self.context.items()):
+            return None
+        if self.holdout and bucket(_HOLDOUT_SEED, unit) < self.holdout:
+            return None
+        if self.layer is not None and self.experiment.slot is not None:
+            first, end = self.experiment.slot
+            if not first <= bucket(self.layer, unit) < end:
+                return None
+        name = self.split.variant(unit)
+        return None if name is None else self.variants[name]
+
+
+_HOLDOUT_SEED = seed_of(HOLDOUT)
+
+
+def layer_salt(layer: str) -> str:
+    """Salt of the split of a layer's units among its experiments."""
+    return f"layer/{layer}"
+
+
+class Experiments:
+    """The experiments that run. ``held`` names the versions of the deep model that are here: an experiment that needs another one waits,
+    all its variants alike, so that they stay comparable."""
+
+    def __init__(self, lists: tuple[str, ...], features: tuple[str, ...], held: Collection[str]) -> None:
+        self._lists, self._features, self._held = lists, features, held
+        self._running: list[_Running] = []
+        self._treatments: dict[tuple[tuple[str, str], ...], Treatment] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    @property
+    def wanted_versions(self) -> frozenset[str]:
+        """Versions of the deep model that some variant names."""
+        return frozenset(v for r in self._running for v in r.experiment.models)
+
+    def run(self, experiments: Iterable[Experiment]) -> None:
+        """These run from now on, and no others. Between micro-batches only."""
+        running = [e for e in experiments if e.state == "running"]
+        self._running = [_Running.of(e) for e in sorted(running, key=lambda e: (e.created, e.definition.name))]
+        self._treatments = {}
+
+    def assign(self, state: UserState, timestamp: int, gap_ms: int, context: Mapping[str, Any] | None) -> Assignment:
+        """For a list that the user gets at ``timestamp``; ``context`` is that of the event it answers, None where it answers none."""
+        if not self._running:
+            return NONE
+        session = session_of(state) if state.n_events and timestamp - state.last_ms <= gap_ms else None
+        found = []
+        for running in self._running:
+            d = running.experiment.definition
+            unit = state.user_id if d.unit == "user" else session
+            if unit is None or not all(version in self._held for version in running.experiment.models):
+                continue
+            variant = running.variant(unit, timestamp, context)
+            if variant is not None:
+                named = None if d.unit == "user" else unit
+                found.append((running, variant, Exposure(d.name, variant.name, running.shares[variant.name], named)))
+        if not found:
+            return NONE
+        key = tuple((r.experiment.definition.name, v.name) for r, v, _ in found)
+        treatment = self._treatments.get(key)
+        if treatment is None:
+            treatment = self._treatments[key] = self._treat([(r.experiment, v) for r, v, _ in found])
+        return Assignment(treatment, tuple(exposure for *_, exposure in found))
+
+    def _treat(self, found: list[tuple[Experiment, Variant]]) -> Treatment:
+        values: dict[str, Any] = {"arm": "+".join(arm_of(e, v) for e, v in found)}
+        for experiment, v in found:
+            if v.model is not None:
+                values["version"] = v.model
+            if v.sources is not None:
+                values["silent"] = np.array(
+                    [i for i, name in enumerate(self._lists) if name not in v.sources], np.int32
+                )
+            if v.blend is not None:
+                values["learned"] = v.blend.learned
+                values["add"] = self._added(v.blend.add)
+            if v.filters is not None:
+                values["consumed"], values["deny_items"] = v.filters.consumed, v.filters.deny_items
+            if v.explore:
+                values["explore"] = v.explore
+            if experiment.definition.learning == "isolated":
+                values["apart"] = arm_of(experiment, v)
+        return Treatment(**values)
+
+    def _added(self, add: Mapping[str, float]) -> FloatArray | None:
+        if not add:
+            return None
+        out = np.zeros(len(self._features), np.float32)
+        for name, value in add.items():
+            out[self._features.index(f"{name}.log_rank")] = value
+        return out
+
+
+def arm_of(experiment: Experiment, variant: Variant) -> str:
+    """A name for a variant among those of all experiments."""
+    return f"{experiment.definition.name}/{variant.name}"
+
+
+def session_of(state: UserState) -> str:
+    """The unit of a user's present session: the session's own id, else when it began.
+
+    Two sessions of one id (as of another user) are told apart by the user.
+    """
+    return f"{state.user_id}/{state.session_id or state.session_ms}"

@@ -1,0 +1,99 @@
+"""``headrace experiment``: what needs no broker. Starting, ramping and stopping are in `tests/integration/test_experiments.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from infra.cli.experiment import command
+from infra.experiments import definition_of
+from online_models.errors import InputError
+from online_models.experiments.split import Split, allocate, counts
+from streams.contracts.experiments import BlendChange, Guardrail, Variant
+
+YAML = """
+name: knn-off
+unit: user
+traffic: 0.5
+start: 2026-01-01
+end: "2026-02-01T12:00:00Z"
+metric: ctr
+guardrails:
+  - metric: revenue
+    margin: 0.02
+variants:
+  - name: control
+    weight: 90
+  - name: without
+    weight: 10
+    sources: [popular-100, following]
+    blend: {add: {following: 0.5}}
+"""
+
+
+def test_a_definition_in_yaml():
+    d = definition_of(YAML, "f.yaml")
+    assert (d.start, d.end) == (1_767_225_600_000, 1_769_947_200_000)
+    assert d.guardrails == (Guardrail(metric="revenue", margin=0.02),)
+    sources, blend = ("popular-100", "following"), BlendChange(add={"following": 0.5})
+    assert d.variants == (
+        Variant(name="control", weight=90.0),
+        Variant(name="without", weight=10.0, sources=sources, blend=blend),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "expected YAML.*line 1"),
+        ("- a", "expected `object`"),
+        ("name: x", "missing required field `variants`"),
+        (YAML + "surprise: 1\n", "unknown field `surprise`"),
+        (YAML.replace("weight: 90", "weight: -1"), r"got -1 at variants\[0\].weight of f.yaml"),
+        (YAML.replace("2026-01-01", "soon"), "got 'soon' at start"),
+        (YAML.replace("metric: ctr", "metric: fun"), "got 'fun' at metric"),
+        (YAML.replace("name: knn-off", "name: ../etc"), "at name of f.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        definition_of(text, "f.yaml")
+
+
+def assign(*args: str, **more):
+    return CliRunner().invoke(command, ["assign", "--salt", "s", *args], **more)
+
+
+def test_assign_prints_a_line_a_unit_in_order(tmp_path: Path):
+    units = [f"u{n}" for n in range(300)] + ["Zoë", "a b"]
+    file = tmp_path / "units"
+    file.write_bytes("\r\n".join([*units, "", ""]).encode())
+    found = assign("--weights", "control=90,new=10", "--units", str(file))
+    split = Split("s", allocate(counts({"control": 90, "new": 10})))
+    assert found.stdout.splitlines() == [f"{u} {split.variant(u)}" for u in units]
+    assert assign("--weights", "control=90,new=10", "--units", "-", input=file.read_bytes()).stdout == found.stdout
+
+
+def test_assign_says_who_takes_no_part(tmp_path: Path):
+    file = tmp_path / "units"
+    file.write_text("".join(f"u{n}\n" for n in range(1_000)))
+    found = assign("--weights", "a=1,b=1", "--traffic", "0.5", "--units", str(file)).stdout.split()[1::2]
+    assert set(found) == {"a", "b", "-"}
+    assert 400 < found.count("-") < 600
+
+
+@pytest.mark.parametrize("weights", ["", "a", "a=", "a=x", "a=-1", "a=1,a=2", "=1", "a=inf", "a=nan"])
+def test_weights_that_are_none_are_wrong_usage(weights: str):
+    found = assign("--weights", weights, "--units", "-", input="u\n")
+    assert found.exit_code == 2
+    assert "control=90,new=10" in found.stderr
+
+
+def test_units_that_cannot_be_read(tmp_path: Path):
+    (tmp_path / "bad").write_bytes(b"ok\n\xff\n")
+    for path, message in ((tmp_path / "bad", "line 2"), (tmp_path / "none", "No such file")):
+        found = assign("--weights", "a=1", "--units", str(path))
+        assert isinstance(found.exception, InputError)
+        assert message in str(found.exception)

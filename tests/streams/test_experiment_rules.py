@@ -1,0 +1,107 @@
+"""What an experiment may be, and what is said of one that may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from online_models.errors import InputError
+from online_models.experiments.split import BUCKETS
+from streams.contracts.experiments import BlendChange, Definition, Guardrail, Variant
+from streams.contracts.models import Announcement, TrainedOn
+from streams.experiment_rules import begin, ramp, stop
+
+LISTS = ("knn", "mf")
+A, B = Variant(name="a"), Variant(name="b")
+
+
+def version(name: str) -> Announcement:
+    trained = TrainedOn(from_ms=0, to_ms=1, events=1)
+    return Announcement(version=name, uri="somewhere", sha256="0" * 64, trained=trained, metrics={}, created=1)
+
+
+def started(present=(), versions=(), **more):
+    more = {"name": "x", "variants": (A, B)} | more
+    known = {v: version(v) for v in versions}
+    return begin(Definition(**more), {e.definition.name: e for e in present}, LISTS, known, 5)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"variants": (A, A)}, "variants of different names"),
+        ({"start": 5, "end": 5}, "a start before the end"),
+        ({"learning": "isolated", "unit": "session"}, "users as units"),
+        ({"salt": "holdout"}, "a salt that no other split uses"),
+        ({"salt": "layer/l"}, "a salt that no other split uses"),
+        ({"name": "holdout"}, "a salt that no other split uses"),
+        ({"guardrails": (Guardrail(metric="ctr"), Guardrail(metric="ctr"))}, "one guardrail a metric"),
+        ({"variants": (A, Variant(name="b", sources=("knm",)))}, r"\(knn, mf\), got knm in the sources of b"),
+        ({"variants": (A, Variant(name="b", sources=()))}, "at least one source"),
+        ({"variants": (A, Variant(name="b", blend=BlendChange(add={"x": 1.0})))}, "got x in the blend of b"),
+        ({"variants": (A, Variant(name="b", model="v9"))}, r"\(none, v1\), got v9 in the model of b"),
+        ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
+    ],
+)
+def test_refused(more, message):
+    with pytest.raises(InputError, match=message):
+        started(versions=("v1",), **more)
+
+
+EXPLORES = Variant(name="b", explore=0.1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {}, "a name that no running experiment has"),
+        ({"variants": (A, EXPLORES)}, {"name": "y", "variants": (A, EXPLORES)}, "explore, as x does"),
+        ({"salt": "s"}, {"name": "y", "salt": "s"}, "a salt of its own"),
+        ({"layer": "l"}, {"name": "y", "layer": "l", "unit": "session"}, "use another layer"),
+        ({"layer": "l", "layer_share": 0.7}, {"name": "y", "layer": "l", "layer_share": 0.5}, "at most 0.3"),
+        ({"learning": "isolated"}, {"name": "y", "learning": "isolated"}, "one experiment at a time"),
+    ],
+)
+def test_refused_beside_another(first, second, message):
+    with pytest.raises(InputError, match=message):
+        started([started(**first)], **second)
+
+
+def test_what_stands_in_one_layer_may_change_the_same_thing():
+    first = started(layer="l", layer_share=0.5, variants=(A, EXPLORES))
+    second = started([first], name="y", layer="l", layer_share=0.5, variants=(A, EXPLORES))
+    assert (first.slot, second.slot) == ((0, BUCKETS // 2), (BUCKETS // 2, BUCKETS))
+
+
+def test_a_slot_between_others_is_found_again():
+    one = started(layer="l", layer_share=0.25)
+    two = started([one], name="two", layer="l", layer_share=0.5)
+    gone = stop(one, 6)
+    three = started([gone, two], name="three", layer="l", layer_share=0.2)
+    assert three.slot == (0, 200_000)
+
+
+def test_versions_that_variants_name_are_kept_with_it():
+    found = started(versions=("v1", "v2"), variants=(Variant(name="a", model="none"), Variant(name="b", model="v2")))
+    assert list(found.models) == ["v2"]
+
+
+def test_a_ramp_is_kept_and_refuses_what_is_unknown():
+    e = started(traffic=0.1)
+    grown = ramp(e, {"b": 3}, 1.0, 2)
+    assert [r.since for r in grown.ramps] == [5, 6]
+    assert grown.definition.variants[1].weight == 3.0
+    assert grown.changed == 6
+    with pytest.raises(InputError, match=r"variants of x \(a, b\), got c"):
+        ramp(e, {"c": 1}, None, 7)
+    with pytest.raises(InputError, match="sum to more than 0"):
+        ramp(e, {"a": 0, "b": 0}, None, 7)
+
+
+def test_what_was_stopped_stays_stopped():
+    over = stop(started(), 9, by="guard", reason="ctr fell")
+    assert (over.state, over.by, over.reason, over.changed) == ("stopped", "guard", "ctr fell", 9)
+    with pytest.raises(InputError, match="an experiment that runs"):
+        ramp(over, {"a": 2}, None, 10)
+    with pytest.raises(InputError, match="an experiment that runs"):
+        stop(over, 10)
+    assert started([over]).state == "running"

@@ -27,7 +27,7 @@ class Rule:
 IMPORTS = (
     Rule("streams.contracts", ("streams.contracts",), ("msgspec",)),
     Rule("streams", ("streams", "online_models")),
-    Rule("online_models", ("online_models",), ("numpy", "numba", "llvmlite", "river", "faiss")),
+    Rule("online_models", ("online_models",), ("numpy", "numba", "llvmlite", "river", "scipy", "faiss")),
     Rule(
         "offline",
         (

@@ -149,6 +149,9 @@ def test_a_module_without_a_docstring_is_found(text: str, tmp_path: Path) -> Non
         ("streams/x.py", "if TYPE_CHECKING:\n    import pyarrow", ""),
         ("streams/app/x.py", "import faust, kafka, prometheus_client, json", ""),
         ("offline/x.py", "import torch", ""),
+        ("tests/x.py", '# /// script\n# dependencies = ["gbstats==0.8.0"]\n# ///\nimport gbstats.utils', ""),
+        ("tests/x.py", '# /// script\n# dependencies = ["gbstats"]\n# ///\nimport confseq', "name confseq in"),
+        ("tests/x.py", '# "gbstats"\nimport gbstats', "name gbstats in"),
     ],
 )
 def test_an_undeclared_module_is_found(path: str, text: str, fault: str, tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def planted(folder: Path, path: str, text: str) -> list[rules.Source]:
     file = folder / path
     file.parent.mkdir(parents=True)
     file.write_text(text, "utf-8")
-    return rules.sources(folder)
+    return rules.sources(folder, (*rules.PACKAGES, "tests"))
 
 
 RIM = ("faust", "mode", "aiokafka", "kafka", "redis", "aiohttp")

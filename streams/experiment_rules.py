@@ -17,6 +17,7 @@ from .contracts.models import Announcement
 from .experiments import NO_MODEL
 
 KEEP_RAMPS = 1_000
+"""The latest ones of an experiment."""
 
 
 def begin(
@@ -41,7 +42,7 @@ def begin(
     ranges = allocate(counts({v.name: v.weight for v in definition.variants}, definition.traffic))
     named = {v.model for v in definition.variants if v.model not in (None, NO_MODEL)}
     return Experiment(
-        definition=definition, state="running", ramps=(Ramp(since=now_ms, ranges=ranges),), slot=_slot(definition, running),
+        definition=definition, state="running", ramps=(Ramp(number=0, since=now_ms, ranges=ranges),), slot=_slot(definition, running),
         models={v: versions[v] for v in sorted(filter(None, named))}, created=now_ms, changed=now_ms,
     )  # fmt: skip
 
@@ -65,7 +66,8 @@ def ramp(
     variants = tuple(msgspec.structs.replace(v, weight=float(weights.get(v.name, v.weight))) for v in d.variants)
     changed = msgspec.structs.replace(d, variants=variants, traffic=d.traffic if traffic is None else traffic)
     ranges = allocate(counts({v.name: v.weight for v in variants}, changed.traffic), experiment.ranges)
-    ramps = (*experiment.ramps, Ramp(since=max(now_ms, experiment.changed + 1), ranges=ranges))[-KEEP_RAMPS:]
+    number, since = experiment.ramps[-1].number + 1, max(now_ms, experiment.changed + 1)
+    ramps = (*experiment.ramps, Ramp(number=number, since=since, ranges=ranges))[-KEEP_RAMPS:]
     return msgspec.structs.replace(
         experiment, definition=changed, ramps=ramps, changed=ramps[-1].since, by=by, reason=reason
     )

@@ -142,7 +142,19 @@ class Experiments:
             variant = running.variant(unit, timestamp, context)
             if variant is not None:
                 named = None if d.unit == "user" else unit
-                found.append((running, variant, Exposure(d.name, variant.name, running.shares[variant.name], named)))
+                found.append(
+                    (
+                        running,
+                        variant,
+                        Exposure(
+                            d.name,
+                            variant.name,
+                            running.shares[variant.name],
+                            named,
+                            running.experiment.ramps[-1].number,
+                        ),
+                    )
+                )
         if not found:
             return NONE
         key = tuple((r.experiment.definition.name, v.name) for r, v, _ in found)

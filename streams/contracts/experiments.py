@@ -100,8 +100,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Ramp(msgspec.Struct, frozen=True, kw_only=True):
-    """From ``since`` (ms, when it was decided) on: who owns which buckets, as owner and end; see `online_models.experiments.split`."""
+    """From ``since`` (ms, when it was decided) on: who owns which buckets, as owner and end; see `online_models.experiments.split`.
+    ``number`` counts an experiment's ramps from 0."""
 
+    number: int
     since: int
     ranges: tuple[tuple[str | None, int], ...]
 

@@ -31,13 +31,14 @@ class ModelVersion(msgspec.Struct, frozen=True):
 
 
 class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Experiment and variant that a list was made under. ``share``: of all units that had the variant then. ``unit``: what was
-    assigned, where that is not the user."""
+    """Experiment and variant that a list was made under. ``share``: of all units that had the variant then, since the ``ramp``-th
+    change of shares. ``unit``: what was assigned, where that is not the user."""
 
     name: str
     variant: str
     share: float | None = None
     unit: str | None = None
+    ramp: int = 0
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Read-out: what an experiment has shown so far, from the topics `events` and `recommendations` and nothing else."""

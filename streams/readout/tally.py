@@ -1,0 +1,151 @@
+"""What has been counted in an experiment, by variant, ramp and period: sums that add up whoever counted them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from online_models.errors import InputError
+from online_models.experiments.effects import Kind, Metric
+from online_models.experiments.sums import Sums
+from streams.contracts.experiments import Definition
+
+from .units import CLICKED, CONVERSION, HITS, LISTS, REVENUE, TARGETS, Unit
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric and the columns of a unit that it is made of."""
+
+    metric: Metric
+    columns: tuple[int, ...]
+    words: str
+
+
+METRICS = {
+    "ctr": Measured(Metric(Kind.RATIO, covariate=True), (CLICKED, LISTS), "lists with a click / lists"),
+    "conversion": Measured(Metric(Kind.PROPORTION, covariate=True), (CONVERSION,), "units that converted"),
+    "revenue": Measured(Metric(Kind.MEAN, covariate=True), (REVENUE,), "revenue a unit, returns taken off"),
+    "hr@20": Measured(Metric(Kind.RATIO, covariate=True), (HITS, TARGETS), "events that the list before had named"),
+}
+"""Of every experiment; each with the same columns from before as covariate."""
+
+Cell = tuple[str, int, int]
+"""Variant, ramp and period (of the unit's first exposure)."""
+
+
+class Tally:
+    """The sums of one experiment. Tallies of different partitions add up to that of all."""
+
+    def __init__(self, definition: Definition, period_s: int = 86_400) -> None:
+        if period_s < 1:
+            raise InputError("periods of at least 1 s", str(period_s), "a day is usual")
+        self.name, self.period_s = definition.name, period_s
+        self.variants = tuple(v.name for v in definition.variants)
+        self.cells: dict[Cell, dict[str, Sums]] = {}
+        self.entered: Counter[tuple[str, int]] = Counter()
+        """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
+        self.mixed = self.events = self.lists = self.unattributed = 0
+
+    def tell(self, unit: Unit) -> None:
+        """The columns of a unit have changed. A unit of several variants is taken out and counted."""
+        if not unit.counted:
+            unit.counted = True
+            self.entered[unit.variant, unit.ramp] += 1
+        if unit.mixed and not unit.left:
+            unit.left = True
+            self.mixed += 1
+        cell = unit.variant, unit.ramp, unit.first_ms // (self.period_s * 1000)
+        before, after = unit.told, None if unit.mixed else (*unit.now, *unit.before)
+        if before == after:
+            return
+        sums = self.cells.setdefault(cell, {m: Sums.empty(METRICS[m].metric.columns) for m in METRICS})
+        for m, measured in METRICS.items():
+            old, new = (None if v is None else columns_of(measured, v) for v in (before, after))
+            if old != new:
+                if old is not None:
+                    sums[m] -= Sums.of(old)
+                if new is not None:
+                    sums[m] += Sums.of(new)
+        unit.told = after
+
+    def __add__(self, other: Tally) -> Tally:
+        """Of both, which counted different units. Raises InputError if they are not of one experiment."""
+        if (self.name, self.variants, self.period_s) != (other.name, other.variants, other.period_s):
+            raise InputError(
+                f"a tally of {self.name} in periods of {self.period_s} s", f"one of {other.name}", "add like to like"
+            )
+        out = self._like()
+        for tally in (self, other):
+            for cell, sums in tally.cells.items():
+                mine = out.cells.get(cell)
+                out.cells[cell] = sums if mine is None else {m: mine[m] + sums[m] for m in METRICS}
+            out.entered += tally.entered
+            for counter in COUNTERS:
+                setattr(out, counter, getattr(out, counter) + getattr(tally, counter))
+        return out
+
+    def _like(self) -> Tally:
+        out = Tally.__new__(Tally)
+        out.name, out.variants, out.period_s = self.name, self.variants, self.period_s
+        out.cells, out.entered = {}, Counter()
+        for counter in COUNTERS:
+            setattr(out, counter, 0)
+        return out
+
+    def total(self, metric: str, variant: str, until: int | None = None) -> Sums:
+        """Of all units of a variant that were first exposed up to a period (None: ever)."""
+        out = Sums.empty(METRICS[metric].metric.columns)
+        for (v, _, period), sums in self.cells.items():
+            if v == variant and (until is None or period <= until):
+                out += sums[metric]
+        return out
+
+    @property
+    def periods(self) -> list[int]:
+        """In which units were first exposed, in order."""
+        return sorted({period for _, _, period in self.cells})
+
+    def plain(self) -> dict[str, Any]:
+        """For a JSON writer."""
+        cells = [
+            {"variant": v, "ramp": r, "period": p, "sums": {m: s.plain() for m, s in self.cells[v, r, p].items()}}
+            for v, r, p in sorted(self.cells)
+        ]
+        entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
+        return {
+            "v": 1, "experiment": self.name, "variants": list(self.variants), "period_s": self.period_s, "cells": cells,
+            "entered": entered, **{counter: getattr(self, counter) for counter in COUNTERS},
+        }  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], definition: Definition) -> Tally:
+        """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
+        try:
+            out = cls(definition, plain["period_s"])
+            if plain["v"] != 1 or (plain["experiment"], tuple(plain["variants"])) != (out.name, out.variants):
+                raise InputError(
+                    f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
+                )
+            for c in plain["cells"]:
+                out.cells[c["variant"], c["ramp"], c["period"]] = {m: Sums.from_plain(c["sums"][m]) for m in METRICS}
+            for e in plain["entered"]:
+                out.entered[e["variant"], e["ramp"]] = e["units"]
+            for counter in COUNTERS:
+                setattr(out, counter, int(plain[counter]))
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("what `readout --save` wrote", f"something else ({error!r})", "name such files") from None
+        return out
+
+
+COUNTERS = ("mixed", "events", "lists", "unattributed")
+
+
+def columns_of(measured: Measured, values: Sequence[float]) -> tuple[float, ...]:
+    """The metric's columns of a unit's, with those from before."""
+    half = len(values) // 2
+    return (*(values[c] for c in measured.columns), *(values[half + c] for c in measured.columns))

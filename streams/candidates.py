@@ -23,6 +23,7 @@ class Candidates:
         self.items: IntArray = np.zeros((n, per_list), np.int32)
         self.scores: FloatArray = np.zeros((n, per_list), np.float32)
         self.counts: IntArray = np.zeros(n, np.int32)
+        self._named: IntArray = np.zeros(n, np.int32)
         self.rows: IntArray = np.zeros(n * per_list, np.int32)
         self.n = 0
         ranks = np.arange(per_list)
@@ -49,6 +50,7 @@ class Candidates:
         k = self._knowledge
         for source, items, scores, counts in self._parts:
             source.candidates(q, items, scores, counts)
+        self._named[:] = self.counts
         if silent is not None:
             self.counts[silent] = 0
         self.n = n = int(
@@ -77,9 +79,9 @@ class Candidates:
         return n
 
     def lists(self, width: int) -> npt.NDArray[np.int32]:
-        """The first ``width`` items of every source's list, -1 where it ends."""
+        """The first ``width`` items of every source's list, -1 where it ends; of those that were silent too."""
         out = self.items[:, :width].copy()
-        for s, count in enumerate(self.counts.tolist()):
+        for s, count in enumerate(self._named.tolist()):
             if count < width:
                 out[s, count:] = -1
         return out

@@ -39,12 +39,16 @@ def begin(
         )
     _check(definition, lists, versions)
     _check_against(definition, running)
-    ranges = allocate(counts({v.name: v.weight for v in definition.variants}, definition.traffic))
     named = {v.model for v in definition.variants if v.model not in (None, NO_MODEL)}
-    return Experiment(
-        definition=definition, state="running", ramps=(Ramp(number=0, since=now_ms, ranges=ranges),), slot=_slot(definition, running),
-        models={v: versions[v] for v in sorted(filter(None, named))}, created=now_ms, changed=now_ms,
-    )  # fmt: skip
+    models = {v: versions[v] for v in sorted(filter(None, named))}
+    return msgspec.structs.replace(alone(definition, now_ms), slot=_slot(definition, running), models=models)
+
+
+def alone(definition: Definition, now_ms: int) -> Experiment:
+    """The experiment of a definition, unchecked and with no other beside it: for a log that was recorded."""
+    ranges = allocate(counts({v.name: v.weight for v in definition.variants}, definition.traffic))
+    ramps = (Ramp(number=0, since=now_ms, ranges=ranges),)
+    return Experiment(definition=definition, state="running", ramps=ramps, created=now_ms, changed=now_ms)
 
 
 def ramp(

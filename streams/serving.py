@@ -86,7 +86,7 @@ class Server:
             request_id=name, user_id=state.user_id, timestamp=now, caused_by=cause,
             items=self._items(ranked, state, self._x), model=named(version),
             intent=state.intent if state.n_events else None,
-            experiment=exposures[0] if exposures else None, experiments=exposures, propensity=propensity,
+            experiment=exposures[0] if exposures else None, experiments=list(exposures), propensity=propensity,
             generic=ranked.generic,
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ class Rule:
 IMPORTS = (
     Rule("streams.contracts", ("streams.contracts",), ("msgspec",)),
     Rule("streams", ("streams", "online_models")),
-    Rule("online_models", ("online_models",), ("numpy", "numba", "llvmlite", "river", "faiss", "scipy", "xxhash")),
+    Rule("online_models", ("online_models",), ("numpy", "numba", "llvmlite", "river", "scipy", "faiss", "xxhash")),
     Rule(
         "offline",
         (
@@ -205,7 +205,12 @@ def docstrings(source: Source) -> Iterator[Finding]:
 
 
 def undeclared(source: Source, required: frozenset[str], optional: frozenset[str]) -> Iterator[Finding]:
-    """Imports of what pyproject.toml does not name; of extras while the module loads (``offline`` needs its own)."""
+    """Imports of what pyproject.toml does not name; of extras while the module loads (``offline`` needs its own).
+
+    A script that runs in an environment of its own names what it needs itself, in a block ``# /// script`` (PEP 723).
+    """
+    block = re.search(r"^# /// script\n(?:# .*\n)*?# ///$", source.text, re.MULTILINE)
+    required |= frozenset(map(normal, re.findall(r'"([^"]+)"', block[0]))) if block else frozenset()
     for found in imports(source):
         if found.top in STDLIB or found.top in PACKAGES:
             continue

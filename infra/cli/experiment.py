@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from infra.cli.experiment_readout import command as readout
 from infra.cli.helps import Group
 from infra.records import when
 from infra.settings import Settings, with_settings
@@ -179,7 +180,7 @@ def show(name: str, as_json: bool, settings: Settings) -> None:
     "assign",
     short_help="Print which variant each unit gets.",
     examples=[
-        "headrace experiment assign --salt checkout --weights control=90,new=10 --units users.txt",
+        "headrace experiment assign --salt s1 --weights a=90,b=10 --units ids.txt",
     ],
 )
 @click.option("--salt", required=True, metavar="TEXT", help="The experiment's salt (its name, unless it gives one).")
@@ -188,7 +189,8 @@ def show(name: str, as_json: bool, settings: Settings) -> None:
     "--traffic", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of all units that take part."
 )
 @click.option("--units", required=True, metavar="FILE", help="A unit a line; - is standard input.")
-def assign(salt: str, weights: dict[str, float], traffic: float, units: str) -> None:
+@with_settings
+def assign(salt: str, weights: dict[str, float], traffic: float, units: str, settings: Settings) -> None:
     """Print `unit variant` a line, in the file's order; `-` as variant stands for no part in the experiment.
 
     It is what a new experiment of this salt and these weights does. (One that was ramped keeps more units where they are.)
@@ -201,6 +203,9 @@ def assign(salt: str, weights: dict[str, float], traffic: float, units: str) -> 
         while chunk := list(islice(lines, _CHUNK)):
             found = split.variants(chunk)
             click.echo("\n".join(f"{u} {v or '-'}" for u, v in zip(chunk, found, strict=True)))
+
+
+command.add_command(readout)
 
 
 def _opened(path: str) -> IO[bytes]:

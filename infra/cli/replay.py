@@ -18,6 +18,7 @@ from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS, by_list
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
+from streams.contracts.experiments import Experiment
 from streams.replay import Replay
 from streams.warm_up import warm_up
 
@@ -29,7 +30,7 @@ from streams.warm_up import warm_up
     examples=[
         "headrace replay log.jsonl.gz --report report.json  # and report.html",
         "headrace replay log.jsonl.gz --limit 20000 --json",
-        "headrace replay log.jsonl.gz --published lists.jsonl.gz",
+        "headrace replay l.gz --published p.gz --experiment x.yaml",
     ],
 )
 @click.argument("log")
@@ -38,6 +39,14 @@ from streams.warm_up import warm_up
 @click.option("--report", "report_out", metavar="FILE", help="The report as JSON, and as a page beside it (.html).")
 @click.option(
     "--model", metavar="DIR", type=click.Path(path_type=Path), help="An artefact of `headrace train` that takes part."
+)
+@click.option(
+    "--experiment",
+    "definitions",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An experiment (YAML) that runs meanwhile; may be given again.",
 )
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="Stop after this many events.")
 @click.option(
@@ -51,8 +60,8 @@ from streams.warm_up import warm_up
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
 @with_settings
 def command(
-    log: str, recs_out: str | None, published: str | None, report_out: str | None, model: Path | None, limit: int | None, batch: int,
-    as_json: bool, settings: Settings,
+    log: str, recs_out: str | None, published: str | None, report_out: str | None, model: Path | None, definitions: tuple[Path, ...],
+    limit: int | None, batch: int, as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Play LOG (JSON Lines, .gz or Parquet) and say how good the recommendations were, event by event.
 
@@ -62,6 +71,7 @@ def command(
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
     if report_out:
         replay_report.outputs(report_out)
+    experiments = _experiments(definitions, settings)
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
@@ -78,7 +88,7 @@ def command(
                 bar.update(task, completed=done, total=total, rate=rate)
 
         topic = settings.topics.events
-        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model)
+        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model, experiments)
         report = job.run()
     if report["events"] == 0:
         raise replay_report.no_events(report, log)
@@ -89,6 +99,20 @@ def command(
         click.echo(msgspec.json.encode(report).decode())
     elif "-" not in (recs_out, published):
         _show(report)
+
+
+def _experiments(files: tuple[Path, ...], settings: Settings) -> tuple[Experiment, ...]:
+    """All from the start of the log on; each is checked against those before it."""
+    if not files:
+        return ()
+    from infra.experiments import lists_of, read_definition
+    from streams.experiment_rules import begin
+
+    lists, begun = lists_of(settings), dict[str, Experiment]()
+    for number, file in enumerate(files):
+        definition = read_definition(file)
+        begun[definition.name] = begin(definition, begun, lists, {}, number)
+    return tuple(begun.values())
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     intent: float | None = None
     experiment: Exposure | None = None
-    experiments: tuple[Exposure, ...] = ()
+    experiments: list[Exposure] = []
     propensity: float | None = None
     latency_ms: float | None = None
     generic: str | None = None

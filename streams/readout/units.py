@@ -114,7 +114,7 @@ class Units:
             record.request_id, record.timestamp, items, unit, mine.variant if mine else "", mine.ramp if mine else 0
         )
         lists = user.lists
-        if len(lists) > 1 and lists[-2].timestamp < lists[-1].timestamp < made.timestamp:
+        if not self._on_impression and len(lists) > 1 and lists[-2].timestamp < lists[-1].timestamp < made.timestamp:
             lists[
                 -2
             ].items = frozenset()  # only the lists of the last two moments can still be meant without being named

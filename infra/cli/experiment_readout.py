@@ -1,0 +1,188 @@
+"""``headrace experiment readout``: what an experiment has shown so far."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from infra.cli.helps import Command
+from infra.cli.parameters import Duration
+from infra.settings import Settings, with_settings
+from online_models.errors import InputError
+
+if TYPE_CHECKING:
+    from streams.contracts.experiments import Experiment
+    from streams.readout.result import Compared, Result, Split
+    from streams.readout.tally import Tally
+
+_WIDTH = 140
+
+
+@click.command(
+    "readout",
+    cls=Command,
+    short_help="What has it shown? May be looked at always.",
+    examples=[
+        "headrace experiment readout knn-off",
+        "headrace experiment readout knn-off --watch --act  # stop harm",
+        "headrace experiment readout knn-off --html page.html --json",
+        "headrace experiment readout --file x.yaml --log l --published p",
+    ],
+)
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option(
+    "--file",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The definition (YAML), with --log and --published.",
+)
+@click.option("--log", metavar="LOG", help="A recorded log instead of topic `events`.")
+@click.option("--published", metavar="FILE", help="The lists of its replay instead of topic `recommendations`.")
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option("--every", type=Duration(), default=10.0, show_default="10s", help="Time between two looks.")
+@click.option("--act", is_flag=True, help="Stop the experiment where a guardrail is breached or shares do not match.")
+@click.option("--period", type=Duration(), default=86_400.0, show_default="24h", help="Of the interval over time.")
+@click.option(
+    "--units",
+    "min_units",
+    metavar="N",
+    type=click.IntRange(2),
+    default=100,
+    show_default=True,
+    help="Fewest of a variant for a result.",
+)
+@click.option(
+    "--tuning",
+    metavar="N",
+    type=click.FloatRange(1),
+    default=5_000.0,
+    show_default=True,
+    help="Units at which intervals are narrowest.",
+)
+@click.option(
+    "--partition",
+    "partitions",
+    metavar="N",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Of `events`, to count only these.",
+)
+@click.option("--save", "save_to", metavar="FILE", type=click.Path(path_type=Path), help="Write the sums, for --merge.")
+@click.option(
+    "--merge", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="Sums to add, instead of counting."
+)
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
+@with_settings
+def command(
+    name: str | None, file: Path | None, log: str | None, published: str | None, watch: bool, every: float, act: bool, period: float,
+    min_units: int, tuning: float, partitions: tuple[int, ...], save_to: Path | None, merge: tuple[Path, ...], html: Path | None,
+    as_json: bool, settings: Settings,
+) -> None:  # fmt: skip
+    """Read out experiment NAME: effects with intervals that may be looked at always, shares, guardrails, and what may be concluded."""
+    from infra import experiment_readout
+    from streams.readout.result import read_out
+
+    recorded = file is not None or log is not None or published is not None
+    if recorded and (file is None or log is None or published is None or watch or act):
+        raise click.UsageError("--file, --log and --published go together, without --watch and --act")
+    if (name is None) != recorded:
+        raise click.UsageError("name an experiment, or give --file, --log and --published")
+    seconds = max(round(period), 1)
+    for experiment, tally in _looks(
+        settings, name, file, log, published, seconds, partitions, merge, every if watch else None
+    ):
+        if save_to is not None:
+            experiment_readout.save(tally, save_to)
+        result = read_out(experiment, tally, tuning, min_units)
+        over = experiment_readout.act(settings, experiment, result) if act else None
+        if html is not None:
+            from infra.web.readout_page import page
+
+            html.write_text(page(result), "utf-8")
+        if as_json:
+            click.echo(experiment_readout.as_json(result))
+        else:
+            _show(result)
+        if over is not None:
+            click.echo(f"headrace: {over.definition.name} was stopped: {over.reason}", err=True)
+
+
+def _looks(
+    settings: Settings, name: str | None, file: Path | None, log: str | None, published: str | None, period_s: int,
+    partitions: tuple[int, ...], merge: tuple[Path, ...], every_s: float | None,
+) -> Iterable[tuple[Experiment, Tally]]:  # fmt: skip
+    from infra import experiment_readout, experiments
+
+    if file is not None and log is not None and published is not None:
+        from streams.experiment_rules import alone
+
+        experiment = alone(experiments.read_definition(file), 0)
+        return [(experiment, experiment_readout.of_files(experiment, log, published, period_s))]
+    if name is None:
+        raise InputError("the name of an experiment", "none", "see `headrace experiment list`")
+    experiment = experiments.find(experiments.read(settings), name)
+    if merge:
+        return [(experiment, experiment_readout.merged(experiment, merge))]
+    return experiment_readout.looks(settings, experiment, period_s, frozenset(partitions) or None, every_s)
+
+
+def _show(result: Result) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    units = ", ".join(f"{v} {n:,}" for v, n in result.units.items())
+    console.print(
+        f"[bold]{result.experiment}[/] ({result.state}): {units} units; {result.lists:,} lists, {result.events:,} events"
+    )
+    if result.mixed:
+        console.print(f"{result.mixed:,} units saw several variants and are left out")
+    table = Table(title=f"against {result.control}", title_justify="left")
+    for column in (
+        "metric",
+        "variant",
+        result.control,
+        "variant's",
+        "effect",
+        "always valid",
+        "fixed horizon",
+        "p, always",
+    ):
+        table.add_column(column, justify="left" if column in ("metric", "variant") else "right", overflow="fold")
+    for m in result.metrics:
+        for c in m.variants:
+            star = " *" if m.metric == result.primary else ""
+            table.add_row(f"{m.metric}{star}", c.variant, _number(m.control), _number(c.value), *_cells(c))
+    console.print(table)
+    for s in result.splits:
+        console.print(f"shares, ramp {s.ramp}: {_share_words(s)}")
+    for g in result.guardrails:
+        console.print(f"guardrail {g.metric} of {g.variant} (margin {g.margin:.1%}): {g.found.verdict.value}")
+    console.print(f"[bold]{result.verdict}[/]")
+
+
+def _cells(c: Compared) -> tuple[str, str, str, str]:
+    from online_models.experiments.effects import NoResult
+
+    if isinstance(c.effect, NoResult) or c.always is None or c.fixed is None or c.adjusted_p is None:
+        return "no result yet", "", "", ""
+    always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
+    return f"{c.effect.estimate:+.2%}", always, once, f"{c.adjusted_p:.3g}"
+
+
+def _share_words(split: Split) -> str:
+    from online_models.experiments.effects import NoResult
+
+    if isinstance(split.always, NoResult):
+        return f"not judged ({split.always.message})"
+    words = "do NOT match" if split.always.alarm else "match"
+    return f"{words} (p = {split.always.p_value:.3g} at any look)"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

@@ -1,0 +1,135 @@
+"""Read-outs from the topics, from recorded files, and from the sums of others."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra import experiments, topics
+from infra.settings import Settings
+from online_models.errors import InputError
+from streams import experiment_rules, recorded_log
+from streams.contracts.events import Source
+from streams.contracts.experiments import Experiment
+from streams.contracts.reading import UNREADABLE
+from streams.experiment_feed import read_experiment
+from streams.readout.fold import Readout
+from streams.readout.result import Result
+from streams.readout.tally import Tally
+
+POLL_MS = 200
+GUARD = "readout"
+"""Who stops an experiment that harms, in its record."""
+
+
+class Follower:
+    """Reads the topics for one experiment, and its definition as it changes. Use within `following`."""
+
+    def __init__(self, settings: Settings, client: Any, experiment: Experiment, readout: Readout) -> None:
+        self._names, self._client = settings.topics, client
+        self.experiment, self.readout = experiment, readout
+
+    def poll(self) -> int:
+        """Take what has come; how many records that were."""
+        n = 0
+        for part, records in self._client.poll(timeout_ms=POLL_MS).items():
+            n += len(records)
+            for record in records:
+                self._take(part.topic, record)
+        return n
+
+    def catch_up(self, ends: dict[Any, int]) -> None:
+        """Take everything up to ``ends`` (partition → offset)."""
+        while any(self._client.position(part) < end for part, end in ends.items()):
+            self.poll()
+        self.readout.flush()
+
+    def _take(self, topic: str, record: Any) -> None:
+        if topic == self._names.events:
+            self.readout.take_event(record.value, Source(record.partition, record.offset))
+        elif topic == self._names.recommendations:
+            self.readout.take_list(record.value, record.partition)
+        elif (
+            record.value is not None
+            and (record.key or b"").decode("utf-8", "replace") == self.experiment.definition.name
+        ):
+            try:
+                self.experiment = read_experiment(record.key, record.value)
+            except (*UNREADABLE, ValueError):
+                return
+
+
+def looks(
+    settings: Settings, experiment: Experiment, period_s: int, partitions: frozenset[int] | None, every_s: float | None
+) -> Iterator[tuple[Experiment, Tally]]:
+    """The sums as of now, and then, unless ``every_s`` is None, every so many seconds until the caller stops."""
+    names = settings.topics
+    parts = topics.require(settings, names.events, names.recommendations, names.experiments)
+    with topics.consumer(settings) as client:
+        client.assign(parts)
+        client.seek_to_beginning(*parts)
+        follower = Follower(settings, client, experiment, Readout(experiment.definition, period_s, partitions))
+        follower.catch_up(topics.end_offsets(settings, parts))
+        while True:
+            yield follower.experiment, follower.readout.tally()
+            if every_s is None:
+                return
+            until = time.monotonic() + every_s
+            while time.monotonic() < until:
+                follower.poll()
+
+
+def of_files(experiment: Experiment, log: str, published: str, period_s: int) -> Tally:
+    """The sums of a recorded log and the lists that `headrace replay LOG --published FILE` made of it."""
+    readout = Readout(experiment.definition, period_s)
+    for raw in recorded_log.read(published):
+        readout.take_list(raw)
+    for line, raw in enumerate(recorded_log.read(log)):
+        readout.take_event(raw, Source(0, line), str(line + 1))
+    readout.flush()
+    tally = readout.tally()
+    if not tally.lists:
+        raise InputError(
+            f"lists that answer events of {log}",
+            f"none in {published}",
+            "make them with `headrace replay LOG --published FILE`",
+        )
+    return tally
+
+
+def merged(experiment: Experiment, files: Sequence[Path]) -> Tally:
+    """The sums that others have saved, added. Each must have counted other partitions."""
+    tallies = []
+    for file in files:
+        try:
+            plain = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError("what `readout --save` wrote", f"{file} ({error})", "correct the path") from None
+        tallies.append(Tally.from_plain(plain, experiment.definition))
+    return reduce(add, tallies)
+
+
+def save(tally: Tally, file: Path) -> None:
+    """Write the sums for `merged`."""
+    file.write_text(json.dumps(tally.plain(), indent=1) + "\n", "utf-8")
+
+
+def as_json(result: Result) -> str:
+    """One line of JSON."""
+    return msgspec.json.encode(msgspec.to_builtins(result, enc_hook=float)).decode()
+
+
+def act(settings: Settings, experiment: Experiment, result: Result) -> Experiment | None:
+    """Stop an experiment that does harm, or whose shares do not match, if it asks for that; returns it stopped, or None."""
+    if not result.stop or experiment.state != "running" or experiment.definition.on_harm != "stop":
+        return None
+    over = experiment_rules.stop(experiment, experiments.now_ms(), by=GUARD, reason=result.stop)
+    experiments.write(settings, over)
+    return over

@@ -1,0 +1,151 @@
+"""An experiment's read-out as one self-contained HTML page: the verdict, effects, and the interval over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from html import escape
+
+from infra.web.chart import SIZES, Size, ticks
+from infra.web.style import STYLE
+from online_models.experiments.effects import NoResult
+from streams.readout.result import Compared, Point, Result
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_BAND = ".band { fill: var(--c); opacity: .16; stroke: none; } .zero { stroke: var(--ink); }"
+
+
+def page(result: Result) -> str:
+    """The result as HTML."""
+    title = escape(result.experiment)
+    units = ", ".join(f"{escape(v)} {n:,}" for v, n in result.units.items())
+    body = [
+        f"<header><h1>{title}</h1><p class='sub'>{escape(result.state)}; units first exposed: {units}; {result.lists:,} lists, "
+        f"{result.events:,} events.</p></header><p class='note'><b>{escape(result.verdict)}</b></p>",
+        "<section><h2>Effects</h2>",
+        f"<p class='sub'>Relative to {escape(result.control)}. The always-valid interval holds at every look with probability "
+        f"{1 - result.alpha:.0%}, the fixed one only at a single look planned beforehand; p is adjusted for the number of variants.</p>",
+        _effects(result),
+        "</section>",
+        _timeline(result),
+        _checks(result),
+    ]
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – Headrace experiment</title>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<style>{STYLE}{_BAND}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _effects(result: Result) -> str:
+    rows = []
+    for m in result.metrics:
+        for c in m.variants:
+            name = f"<b>{escape(m.metric)}</b>" if m.metric == result.primary else escape(m.metric)
+            rows.append([f"{name}, {escape(c.variant)}", _number(m.control), _number(c.value), *_cells(c)])
+    heads = ["Metric, variant", escape(result.control), "Variant", "Effect", "Always valid", "Fixed horizon", "p"]
+    words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
+    return (
+        _table(heads, rows)
+        + f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.</p>"
+    )
+
+
+def _cells(c: Compared) -> list[str]:
+    if isinstance(c.effect, NoResult) or c.always is None or c.fixed is None or c.adjusted_p is None:
+        why = c.effect.message if isinstance(c.effect, NoResult) else ""
+        return [f"<span title='{escape(why)}'>no result yet</span>", "", "", ""]
+    always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
+    return [f"{c.effect.estimate:+.2%}", always, once, f"{c.adjusted_p:.3g}"]
+
+
+def _timeline(result: Result) -> str:
+    drawn = [p for p in result.timeline if p.estimate is not None]
+    if not drawn:
+        return "<section><h2>Over time</h2><p class='sub'>No result yet, so there is no interval to draw.</p></section>"
+    variants = sorted({p.variant for p in drawn})
+    key = "".join(f"<li><i class='c{n} thick'></i>{escape(v)}</li>" for n, v in enumerate(variants))
+    charts = "".join(_svg(drawn, variants, result.primary, name, size) for name, size in SIZES.items())
+    said = (
+        "Effect and always-valid interval of the primary metric, over all units that were first exposed up to a time. Where the band "
+        "leaves out zero, there is an effect, however often one has looked."
+    )
+    return f"<section><h2>Over time</h2><p class='sub'>{said}</p><ul class='key'>{key}</ul><figure>{charts}</figure></section>"
+
+
+def _svg(points: Sequence[Point], variants: Sequence[str], metric: str, name: str, size: Size) -> str:
+    first, last = min(p.until_ms for p in points), max(p.until_ms for p in points)
+    low, high = min(p.low or 0.0 for p in points), max(p.high or 0.0 for p in points)
+    low, high = min(low, 0.0), max(high, 0.0, low + 0.01)
+    right, bottom = size.width - _RIGHT, size.height - _BOTTOM
+
+    def x(ms: float) -> float:
+        return _LEFT + ((ms - first) / (last - first) if last > first else 0.5) * (right - _LEFT)
+
+    def y(value: float) -> float:
+        return bottom - (value - low) / (high - low) * (bottom - _TOP)
+
+    out = [
+        f"<svg class='{name}' viewBox='0 0 {size.width} {size.height}' role='img' aria-label='Effect on {escape(metric)} over time'>"
+        f"<text x='0' y='14'><tspan class='strong'>{escape(metric)}</tspan> relative effect</text>"
+    ]
+    for row in ticks(low, high, 5):
+        style = "zero" if row == 0 else "grid"
+        out.append(f"<line class='{style}' x1='{_LEFT}' x2='{right}' y1='{y(row):.1f}' y2='{y(row):.1f}'/>")
+        out.append(f"<text x='{_LEFT - 7}' y='{y(row) + 4:.1f}' text-anchor='end'>{row:+.3g}</text>")
+    for ms in (first, last) if last > first else (first,):
+        anchor = "middle" if last == first else "start" if ms == first else "end"
+        out.append(f"<text x='{x(ms):.1f}' y='{bottom + 19}' text-anchor='{anchor}'>{_when(ms)}</text>")
+    for n, variant in enumerate(variants):
+        mine = [
+            p
+            for p in points
+            if p.variant == variant and p.low is not None and p.high is not None and p.estimate is not None
+        ]
+        if len(mine) == 1:
+            p = mine[0]
+            out.append(
+                f"<polyline class='c{n} thick' points='{x(p.until_ms):.1f},{y(p.low or 0):.1f} {x(p.until_ms):.1f},{y(p.high or 0):.1f}'/>"
+            )
+            continue
+        upper = [f"{x(p.until_ms):.1f},{y(p.high or 0):.1f}" for p in mine]
+        lower = [f"{x(p.until_ms):.1f},{y(p.low or 0):.1f}" for p in reversed(mine)]
+        line = " ".join(f"{x(p.until_ms):.1f},{y(p.estimate or 0):.1f}" for p in mine)
+        out.append(f"<polygon class='band c{n}' points='{' '.join(upper + lower)}'/>")
+        out.append(f"<polyline class='c{n} thick' points='{line}'><title>{escape(variant)}</title></polyline>")
+    return "".join(out) + "</svg>"
+
+
+def _checks(result: Result) -> str:
+    rows = []
+    for s in result.splits:
+        units = ", ".join(f"{escape(v)} {n:,}" for v, n in s.units.items())
+        if isinstance(s.always, NoResult):
+            rows.append([f"shares, ramp {s.ramp}", units, escape(f"not judged: {s.always.message}")])
+        else:
+            words = "do not match" if s.always.alarm else "match"
+            rows.append([f"shares, ramp {s.ramp}", units, f"{words} (p = {s.always.p_value:.3g})"])
+    for g in result.guardrails:
+        bounds = "" if g.found.low == float("-inf") else f", {g.found.low:+.1%} to {g.found.high:+.1%}"
+        rows.append(
+            [
+                f"guardrail {escape(g.metric)}",
+                escape(g.variant),
+                f"{g.found.verdict.value} (margin {g.margin:.1%}{bounds})",
+            ]
+        )
+    return f"<section><h2>Checks</h2>{_table(['Check', '', 'Found'], rows)}</section>"
+
+
+def _when(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{cell}</th>" for cell in heads)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"

@@ -1,0 +1,79 @@
+"""What the sums say: a planted effect is found, none is not, harm and mismatches are told, and too little is no result."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from online_models.experiments.effects import NoResult
+from online_models.experiments.guardrails import Verdict
+from online_models.experiments.srm import Mismatch
+from streams.contracts.experiments import Guardrail
+from streams.experiment_rules import alone, ramp
+from streams.readout.fold import Readout
+from streams.readout.result import read_out
+from tests.streams.readout_tape import Tape, definition
+
+
+def world(lift: float, users: int = 3_000, lost: float = 0.0, seed: int = 3) -> Readout:
+    """Users of two variants who click with another probability in the new one; some of its users are ``lost``."""
+    rng = random.Random(seed)
+    t = Tape()
+    for n in range(users):
+        variant = rng.choice(("control", "new"))
+        if variant == "new" and rng.random() < lost:
+            continue
+        at = 860 * n
+        for _ in range(5):
+            t.add(at, "x", "odd", user=f"u{n}", shown="b", variant=variant)
+            clicks = rng.random() < (0.3 if variant == "control" else 0.3 * (1 + lift))
+            t.add(at + 1, "b" if clicks else "c", user=f"u{n}", shown="", variant=variant)
+            at += 100
+    return t.play()
+
+
+def test_a_planted_lift_is_found_and_none_where_there_is_none():
+    experiment = alone(definition(guardrails=(Guardrail(metric="hr@20", margin=0.1),)), 0)
+    found = read_out(experiment, world(0.5).tally())
+    assert found.decision == "better"
+    assert "new is better in ctr" in found.verdict
+    [c] = found.metrics[0].variants
+    assert c.always.low < 0.5 < c.always.high
+    assert found.guardrails[0].found.verdict is Verdict.HOLDS
+    none = read_out(experiment, world(0.0).tally())
+    assert (none.decision, none.stop) == ("no result yet", "")
+    assert len(found.timeline) > 20
+    assert found.timeline[-1].low == pytest.approx(c.always.low)
+
+
+def test_harm_and_a_mismatch_are_reasons_to_stop():
+    experiment = alone(definition(guardrails=(Guardrail(metric="ctr", margin=0.05),)), 0)
+    harm = read_out(experiment, world(-0.5).tally())
+    assert harm.decision == "harm"
+    assert harm.stop.startswith("new harms ctr")
+    lost = read_out(experiment, world(0.0, lost=0.3).tally())
+    assert lost.decision == "mismatch"
+    assert isinstance(lost.splits[0].always, Mismatch)
+    assert "expected" in lost.stop
+
+
+def test_too_little_is_no_result():
+    found = read_out(alone(definition(), 0), Tape().play().tally())
+    assert found.decision == "no result yet"
+    assert all(isinstance(c.effect, NoResult) and c.always is None for m in found.metrics for c in m.variants)
+    assert found.metrics[0].control is None
+
+
+def test_the_shares_of_each_ramp_are_judged_by_themselves():
+    e = alone(definition(traffic=0.1), 0)
+    grown = ramp(e, {}, 1.0, 1)
+    skewed = ramp(alone(definition(traffic=0.5), 0), {"control": 1, "new": 9}, 1.0, 1)
+    t = Tape()
+    for n in range(200):
+        t.add(n, "a", user=f"u{n}", shown="b", variant=("control", "new")[n % 2], ramp=n // 100)
+    tally = t.play().tally()
+    assert [s.units for s in read_out(grown, tally).splits] == [{"control": 50, "new": 50}] * 2
+    assert [isinstance(s.always, Mismatch) for s in read_out(grown, tally).splits] == [True, True]
+    # The control shrinks: who comes in now, and was left out before, comes in in other shares than those who are new.
+    assert [isinstance(s.always, Mismatch) for s in read_out(skewed, tally).splits] == [True, False]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from online_models.experiments.split import BUCKETS
+from online_models.experiments.split import BUCKETS, Split
 
 from .contracts.experiments import Experiment
 from .contracts.reading import UNREADABLE
@@ -43,7 +43,8 @@ class ExperimentFeed:
     def __init__(self, tail: Tail, experiments: Experiments) -> None:
         self._tail, self._experiments = tail, experiments
         self.known: dict[str, Experiment] = {}
-        self._changed = False
+        self._changed: dict[str, None] = {}
+        """Names, in the order in which they came."""
         self._left_out = 0
 
     async def catch_up(self) -> None:
@@ -60,9 +61,12 @@ class ExperimentFeed:
 
     def flip(self) -> None:
         """Put into effect what has come since. Between micro-batches only."""
-        if self._changed:
-            self._changed = False
-            self._experiments.run(self.known.values())
+        if not self._changed:
+            return
+        self._experiments.run(self.known.values())
+        for name in self._changed:
+            log.info("experiment %s: %s", name, _in_words(self.known.get(name)))
+        self._changed = {}
 
     def _take(self, fetched: dict[int, list[Any]]) -> None:
         for record in (record for records in fetched.values() for record in records):
@@ -77,13 +81,17 @@ class ExperimentFeed:
                     )
 
     def _apply(self, record: Any) -> None:
+        name = (record.key or b"").decode()
         if record.value is None:
-            self.known.pop((record.key or b"").decode(), None)
+            self.known.pop(name, None)
         else:
-            experiment = read_experiment(record.key, record.value)
-            d = experiment.definition
-            self.known[d.name] = experiment
-            shares = ", ".join(f"{owner or 'nobody'} to {end:,}" for owner, end in experiment.ranges)
-            reason = f": {experiment.reason}" if experiment.reason else ""
-            log.info("experiment %s: %s by %s (buckets %s)%s", d.name, experiment.state, experiment.by, shares, reason)
-        self._changed = True
+            self.known[name] = read_experiment(record.key, record.value)
+        self._changed[name] = None
+
+
+def _in_words(experiment: Experiment | None) -> str:
+    if experiment is None:
+        return "forgotten"
+    reason = f", {experiment.reason}" if experiment.reason else ""
+    shares = ", ".join(f"{name} {share:g}" for name, share in Split("", experiment.ranges).shares().items())
+    return f"{experiment.state} by {experiment.by}{reason} ({shares})"

@@ -1,0 +1,142 @@
+"""An experiment on real workers: started, ramped, through the death of a worker, stopped; and read out while that happens."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from infra import topics
+from infra.cli import cli
+from infra.settings import Settings
+from online_models.experiments.split import Split, allocate, counts
+from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
+
+DEFINITION = """
+name: x
+traffic: 0.5
+metric: ctr
+clicks: [view, click, cart]
+guardrails: [{metric: hr@20, margin: 1.0}]
+variants:
+  - name: control
+  - name: new
+    sources: [popular-100]
+"""
+
+
+def experiment(settings: Settings, *arguments: str) -> str:
+    shared = ["--broker", settings.broker, "--topic-prefix", settings.topic_prefix]
+    result = CliRunner().invoke(cli, ["experiment", *arguments, *shared], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def readout(settings: Settings, *arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(experiment(settings, "readout", "x", "--json", *arguments))
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "x.yaml"
+    path.write_text(DEFINITION)
+    return path
+
+
+@pytest.mark.slow
+def test_assignments_and_counts_survive_a_ramp_and_the_death_of_a_worker(
+    settings: Settings, tmp_path: Path, file: Path
+) -> None:
+    topics.create(settings, partitions=4)
+    events = shop_events(1_300, users=60, seed=9)
+    assert experiment(settings, "start", str(file)) == "x: runs; control 0.25, new 0.25\n"
+    workers = [Worker(settings, tmp_path).ready() for _ in range(2)]
+    traffic = threading.Thread(target=publish, args=(settings, events[:1_000], 100))
+    traffic.start()
+    until(lambda: len(answered(settings)) > 250, 60)
+    assert experiment(settings, "ramp", "x", "--traffic", "1") == "x: control 0.5, new 0.5\n"
+    until(lambda: len(answered(settings)) > 500, 60)
+    workers[0].kill()
+    workers[0] = Worker(settings, tmp_path).ready()
+    traffic.join()
+    await_answers(settings, events[:1_000])
+    before = {x["request_id"]: x for x in lists(settings)}
+    assert experiment(settings, "stop", "x", "--reason", "enough") == "x: stopped\n"
+    until(lambda: all("x: stopped by operator" in w.output for w in workers), 10, lambda: workers[0].output)
+    publish(settings, events[1_000:])
+    await_answers(settings, events)
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+    half = allocate(counts({"control": 1, "new": 1}, 0.5))
+    whole = Split("x", allocate(counts({"control": 1, "new": 1}, 1.0), half))
+    seen = defaultdict(set)
+    for made in before.values():
+        seen[made["user_id"]] |= {e["variant"] for e in made["experiments"]}
+    assert all(found <= {whole.variant(user)} for user, found in seen.items())
+    exposed = {user for user, found in seen.items() if found}
+    assert {e.get("ramp", 0) for m in before.values() for e in m["experiments"]} == {0, 1}
+    after = [x for x in lists(settings) if x["request_id"] not in before]
+    assert len(after) == 300
+    assert not any(x["experiments"] or x["experiment"] for x in after)
+
+    found = readout(settings)
+    assert (found["lists"], found["events"], found["mixed"]) == (1_300, 1_300, 0)
+    assert sum(found["units"].values()) == len(exposed)
+    assert [s["ramp"] for s in found["splits"]] == [0, 1]
+    [ctr] = [m for m in found["metrics"] if m["metric"] == "ctr"]
+    assert ctr["units"] + ctr["variants"][0]["units"] == len(exposed)
+    parts = []
+    for n in range(4):
+        parts += ["--merge", str(tmp_path / f"{n}.json")]
+        readout(settings, "--partition", str(n), "--save", str(tmp_path / f"{n}.json"))
+    assert readout(settings, *parts) == found
+
+
+def test_what_an_operator_sees(settings: Settings, file: Path) -> None:
+    topics.create(settings, 2)
+    assert "no experiment is known" in experiment(settings, "list")
+    assert experiment(settings, "start", str(file), "--dry-run").startswith("x: would run")
+    assert json.loads(experiment(settings, "list", "--json")) == []
+    experiment(settings, "start", str(file))
+    experiment(settings, "ramp", "x", "--weights", "new=3", "--reason", "fine so far")
+    shown = experiment(settings, "show", "x")
+    assert shown.startswith("# running; control 0.125, new 0.375; changed ")
+    assert "fine so far" in shown
+    assert "sources:\n  - popular-100" in shown.replace("    ", "  ").replace("  - popular", "- popular").replace(
+        "- popular", "  - popular"
+    )
+    assert "control 0.125, new 0.375" in experiment(settings, "list")
+    [told] = json.loads(experiment(settings, "list", "--json"))
+    assert [r["number"] for r in told["ramps"]] == [0, 1]
+    assert "no result yet" in experiment(settings, "readout", "x")
+
+
+@pytest.mark.slow
+def test_harm_stops_the_experiment(settings: Settings, tmp_path: Path) -> None:
+    """The variant lists nothing that anybody wants: the watcher sees the guardrail breached and stops it, once."""
+    topics.create(settings, partitions=1)
+    file = tmp_path / "x.yaml"
+    file.write_text(DEFINITION.replace("traffic: 0.5", "traffic: 1").replace("margin: 1.0", "margin: 0.02"))
+    text = file.read_text().replace(
+        "sources: [popular-100]", "filters: {deny_items: [" + ", ".join(f"i{n}" for n in range(200)) + "]}"
+    )
+    file.write_text(text)
+    experiment(settings, "start", str(file))
+    events = shop_events(3_000, users=300, seed=2)
+    with Worker(settings, tmp_path).ready() as worker:
+        publish(settings, events)
+        await_answers(settings, events, 120)
+        found = readout(settings, "--act", "--units", "50")
+        assert found["decision"] == "harm"
+        until(lambda: "x: stopped by readout" in worker.output, 10, lambda: worker.output)
+        assert worker.stop() == 0
+    [told] = json.loads(experiment(settings, "list", "--json"))
+    assert (told["state"], told["by"]) == ("stopped", "readout")
+    assert told["reason"].startswith("new harms hr@20")
+    assert readout(settings, "--act", "--units", "50")["state"] == "stopped"

@@ -105,6 +105,7 @@ def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announc
         raise InputError("a salt that no other split uses", repr(d.the_salt), "choose another salt or name")
     if len({g.metric for g in d.guardrails}) < len(d.guardrails):
         raise InputError("one guardrail a metric", ", ".join(g.metric for g in d.guardrails), "remove one")
+    _known("`forced` variants", d.forced.values(), names, "variants")
     for v in d.variants:
         _known(f"sources of {v.name}", v.sources or (), lists, "the lists that there are")
         _known(f"blend of {v.name}", v.blend.add if v.blend else (), lists, "the lists that there are")

@@ -96,6 +96,10 @@ class _Running:
         name = self.split.variant(unit)
         return None if name is None else self.variants[name]
 
+    def forced(self, unit: str) -> Variant | None:
+        """The variant that a tester gets by name, whatever the split and the rules say."""
+        return self.variants.get(self.experiment.definition.forced.get(unit, ""))
+
 
 _HOLDOUT_SEED = seed_of(HOLDOUT)
 
@@ -139,22 +143,12 @@ class Experiments:
             unit = state.user_id if d.unit == "user" else session
             if unit is None or not all(version in self._held for version in running.experiment.models):
                 continue
-            variant = running.variant(unit, timestamp, context)
+            forced = running.forced(unit)
+            variant = forced or running.variant(unit, timestamp, context)
             if variant is not None:
+                share, ramp = running.shares.get(variant.name, 0.0), running.experiment.ramps[-1].number
                 named = None if d.unit == "user" else unit
-                found.append(
-                    (
-                        running,
-                        variant,
-                        Exposure(
-                            d.name,
-                            variant.name,
-                            running.shares[variant.name],
-                            named,
-                            running.experiment.ramps[-1].number,
-                        ),
-                    )
-                )
+                found.append((running, variant, Exposure(d.name, variant.name, share, named, ramp, forced is not None)))
         if not found:
             return NONE
         key = tuple((r.experiment.definition.name, v.name) for r, v, _ in found)

@@ -69,7 +69,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     independent. ``layer_share``: of the layer's units that this experiment may have. ``holdout``: share of all units that are in no
     experiment that holds out as many. ``start`` and ``end``: event time in ms, from the one on and before the other.
     ``exposure``: a list counts when it was published, or when an impression with its ``request_id`` came. ``attribution_s``:
-    how long after an exposure an event still counts for it.
+    how long after an exposure an event still counts for it. ``forced``: unit → variant, for testers; they count for nothing.
     """
 
     name: Name
@@ -91,6 +91,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     metric: Metric = "ctr"
     guardrails: Annotated[tuple[Guardrail, ...], msgspec.Meta(max_length=10)] = ()
     alpha: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.05
+    forced: Annotated[dict[str, str], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=dict)
     on_harm: Literal["stop", "warn"] = "stop"
 
     @property

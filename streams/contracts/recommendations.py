@@ -32,13 +32,15 @@ class ModelVersion(msgspec.Struct, frozen=True):
 
 class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Experiment and variant that a list was made under. ``share``: of all units that had the variant then, since the ``ramp``-th
-    change of shares. ``unit``: what was assigned, where that is not the user."""
+    change of shares. ``unit``: what was assigned, where that is not the user. ``forced``: by name,
+    not by the split."""
 
     name: str
     variant: str
     share: float | None = None
     unit: str | None = None
     ramp: int = 0
+    forced: bool = False
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

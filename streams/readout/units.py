@@ -36,6 +36,7 @@ class _Exposed(msgspec.Struct, frozen=True):
     variant: str
     unit: str | None = None
     ramp: int = 0
+    forced: bool = False
 
 
 class ListRecord(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ class Units:
     def take_list(self, record: ListRecord) -> None:
         """The list that answers the latest event."""
         user = self._user(record.user_id)
-        mine = next((e for e in record.experiments if e.name == self._name), None)
+        mine = next((e for e in record.experiments if e.name == self._name and not e.forced), None)
         unit = None if mine is None else mine.unit or record.user_id
         items = frozenset(item.item_id for item in record.items[:20])
         made = _List(

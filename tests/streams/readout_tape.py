@@ -35,7 +35,9 @@ class Tape:
     ) -> str:
         """An event at ``at`` s, answered by a list of the items ``shown`` (a letter each). Returns the list's request_id."""
         n = len(self.records)
-        exposure = Exposure("x", variant or "", 0.5, more.pop("unit", None), more.pop("ramp", 0))
+        exposure = Exposure(
+            "x", variant or "", 0.5, more.pop("unit", None), more.pop("ramp", 0), more.pop("forced", False)
+        )
         experiments = [exposure] if variant else []
         event = Event(
             timestamp=START + 1000 * at, user_id=user, item_id=item, event_type=kind, event_id=f"e{n}", **more

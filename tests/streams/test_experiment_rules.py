@@ -39,6 +39,7 @@ def started(present=(), versions=(), **more):
         ({"variants": (A, Variant(name="b", sources=()))}, "at least one source"),
         ({"variants": (A, Variant(name="b", blend=BlendChange(add={"x": 1.0})))}, "got x in the blend of b"),
         ({"variants": (A, Variant(name="b", model="v9"))}, r"\(none, v1\), got v9 in the model of b"),
+        ({"forced": {"u": "c"}}, r"\(a, b\), got c in the `forced` variants"),
         ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
     ],
 )

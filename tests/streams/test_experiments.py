@@ -281,3 +281,12 @@ def test_a_restart_in_the_middle_of_a_moment_keeps_its_arm():
 def judged(pipeline: Pipeline) -> Counter[str]:
     """Moments by arm."""
     return Counter({arm: found["moments"] for arm, found in pipeline.prequential.arms().items()})
+
+
+def test_testers_get_the_variant_that_they_are_given():
+    users = sorted({e.user_id for e in LOG})
+    forced = dict.fromkeys(users[:10], "new")
+    _, outcomes = play(LOG, experiment(traffic=0.2, holdout=0.1, forced=forced))
+    for o in outcomes:
+        told = [(e.variant, e.forced) for e in o.recommendation.experiments]
+        assert told == [("new", True)] if o.event.user_id in forced else not any(f for _, f in told)

@@ -120,6 +120,13 @@ def test_a_unit_of_two_variants_is_left_out_and_counted():
     assert tally.total("ctr", "control").n == 0
 
 
+def test_testers_count_for_nothing():
+    t = Tape()
+    t.add(0, "a", shown="b", forced=True)
+    t.add(10, "b", shown="c")
+    assert t.unit() == {"conversion": 0.0, "revenue": 0.0, "clicked": 0.0, "lists": 1.0, "hits": 0.0, "targets": 0.0}
+
+
 def test_sessions_as_units():
     t = Tape()
     t.add(0, "a", shown="b", unit="u/1", variant="new")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ..errors import InputError
@@ -58,16 +59,21 @@ def sequential(
     >>> sequential([48_000, 52_000], [0.5, 0.5]).alarm
     True
     """
-    expected = _expected(counts, shares)
-    n = sum(counts)
-    if not n:
+    _expected(counts, shares)
+    if not sum(counts):
         return NoResult(Reason.TOO_FEW_UNITS, "no units")
-    evidence = lgamma(concentration) - lgamma(concentration + n)
-    for count, mean in zip(counts, expected, strict=True):
-        share = mean / n
-        evidence += lgamma(concentration * share + count) - lgamma(concentration * share) - count * log(share)
-    p_value = exp(min(0.0, -evidence))
+    p_value = float(sequential_p(counts, shares, concentration))
     return Mismatch(p_value, p_value < alpha)
+
+
+def sequential_p(counts: ArrayLike, shares: ArrayLike, concentration: float = 1000.0) -> NDArray[np.float64]:
+    """(...) The p-values of `sequential` for counts (..., variants): 1 over the ratio of likelihoods, at most 1."""
+    counts, shares = np.asarray(counts, np.float64), np.asarray(shares, np.float64)
+    null = shares / shares.sum()
+    prior, n = concentration * null, counts.sum(axis=-1)
+    of_variants = special.gammaln(prior + counts) - special.gammaln(prior) - counts * np.log(null)
+    evidence = special.gammaln(concentration) - special.gammaln(concentration + n) + of_variants.sum(axis=-1)
+    return np.asarray(np.exp(np.minimum(0.0, -evidence)))
 
 
 def _expected(counts: Sequence[int], shares: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import ader, determinism, live, losses, models, quality, sequences, swap, trial
+from tests.bench import ader, determinism, experiments, live, losses, models, quality, sequences, swap, trial
 
 
 @click.group(invoke_without_command=True)
@@ -32,6 +32,7 @@ main.add_command(ader.command, "ader")
 main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
 main.add_command(trial.command, "trial")
+main.add_command(experiments.command, "experiments")
 
 if __name__ == "__main__":
     main()

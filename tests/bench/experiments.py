@@ -103,8 +103,8 @@ def command(experiments: int, seed: int) -> None:
         "\n| guardrail, margin 5 % | holds, at a loss of 5 % | breached, at 5 % | holds, at 0 % | breached, at 0 % |"
     )
     click.echo("|---|---|---|---|---|")
-    for world in WORLDS:
-        click.echo(guardrails(world, experiments // 4, seed))
+    for world in WORLDS[:3]:
+        click.echo(guardrails(world, experiments, seed))
     click.echo("\n| mismatch of shares, alarm at 1 % | looks | alarms at 50 : 50 | at 52 : 48 |")
     click.echo("|---|---|---|---|")
     right, wrong = mismatches(0.5, experiments, seed), mismatches(0.52, experiments, seed)

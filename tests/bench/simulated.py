@@ -162,12 +162,27 @@ def play(
         a, b = (moments(world.draw(rng, shape, each)) for each in (0.0, lift))
         for adjust, found in parts.items():
             found.append(compare(a, b, world.metric, adjust, first))
-    return {
-        adjust: Looks(
-            np.concatenate([part.estimate for part in found]),
-            np.concatenate([part.error for part in found]),
-            np.concatenate([part.known for part in found]),
-            found[0].n,
-        )
-        for adjust, found in parts.items()
-    }
+    return {adjust: _joined(found) for adjust, found in parts.items()}
+
+
+def staying(experiments: int, *, units: int = 1_000, looks: int = 100, rate: float = 0.05, seed: int = 0) -> Looks:
+    """Without an effect: all units are there from the first look on, and it is their totals that grow."""
+    rng, parts, chunk = np.random.default_rng(seed), [], max(1, 2_000_000 // (looks * units))
+    for start in range(0, experiments, chunk):
+        variants = []
+        for _ in range(2):
+            habit = rng.gamma(2.0, 0.5 * rate, (min(chunk, experiments - start), 1, units))
+            totals = rng.poisson(np.broadcast_to(habit, (len(habit), looks, units))).cumsum(axis=1)
+            mean, variance = totals.mean(axis=2), totals.var(axis=2, ddof=1)
+            variants.append(Moments(np.full(looks, float(units)), mean[..., None], variance[..., None, None]))
+        parts.append(compare(*variants, Metric(), False, 0))
+    return _joined(parts)
+
+
+def _joined(parts: list[Looks]) -> Looks:
+    return Looks(
+        np.concatenate([part.estimate for part in parts]),
+        np.concatenate([part.error for part in parts]),
+        np.concatenate([part.known for part in parts]),
+        parts[0].n,
+    )

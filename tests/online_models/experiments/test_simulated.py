@@ -11,7 +11,7 @@ import pytest
 from online_models.experiments import effects
 from online_models.experiments.sums import Sums
 from tests.bench import experiments as bench
-from tests.bench.simulated import WORLDS, World, compare, moments, play
+from tests.bench.simulated import WORLDS, World, compare, moments, play, staying
 
 MANY = 400
 BOUND = 0.05 + 3.0 * (0.05 * 0.95 / MANY) ** 0.5
@@ -62,3 +62,12 @@ def test_mismatches_are_false_alarms_as_rarely_as_they_say() -> None:
     assert right[0].any(axis=1).mean() > 0.05
     assert right[1].any(axis=1).mean() < 0.03
     assert wrong[1].any(axis=1).mean() > 0.9
+
+
+def test_totals_that_grow_while_nobody_comes_do_not_make_sequences_miss() -> None:
+    """Their theory is for units that come; what is asked for is that they hold here too."""
+    looks = staying(MANY, units=200, rate=0.25)
+    wrong = {
+        name: bench.misses(looks, half, 0.0).any(axis=1).mean() for name, half in bench.half_widths(looks, 0.2).items()
+    }
+    assert max(wrong["GAVI"], wrong["mSPRT"]) <= BOUND < 0.5 * wrong["fixed"]

@@ -24,6 +24,11 @@ def test_holm_rejects_from_the_smallest_until_one_is_too_large(p: list[float], a
     assert {at for at, adjusted in enumerate(holm(p)) if adjusted <= alpha} == rejected
 
 
+def test_what_comes_after_a_question_that_failed_fails_too() -> None:
+    assert holm([0.03, 0.03, 0.9]) == pytest.approx([0.09, 0.09, 0.9])
+    assert holm([0.01, 0.04, 0.045]) == pytest.approx([0.03, 0.08, 0.08])
+
+
 @given(P)
 def test_benjamini_hochberg_is_that_of_scipy(p: list[float]) -> None:
     assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p).tolist())

@@ -65,6 +65,11 @@ def test_the_two_questions_have_one_answer(design: Design) -> None:
         assert after <= effect < before
 
 
+def test_units_of_other_variants_do_not_count() -> None:
+    some, all_ = Design(variance=4.0, control=0.2, treated=0.2, tuning=500.0), Design(variance=4.0, tuning=500.0)
+    assert detectable(some, 100_000) == pytest.approx(detectable(all_, 40_000))
+
+
 def test_to_look_always_costs_units_and_a_covariate_saves_them() -> None:
     once = Design(variance=4.0, tuning=None)
     needed = units_needed(once, 0.1)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ..errors import InputError
@@ -16,6 +17,10 @@ from .effects import NoResult, Reason
 
 ALARM = 0.001
 """Level of the alarm. A mismatch is a fault of the experiment, so it should be beyond doubt, and experiments are many."""
+
+CONCENTRATION = 100.0
+"""Of the other shares that are thought of: with 100 a gross mismatch is found within 60 units and 51 : 49 within 44,000; with
+1,000 within 160 and 39,000, with 10,000 within 480 and 44,000 (medians at the level of the alarm)."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +49,35 @@ def chi_square(counts: Sequence[int], shares: Sequence[float], alpha: float = AL
 
 
 def sequential(
-    counts: Sequence[int], shares: Sequence[float], alpha: float = ALARM, concentration: float = 1000.0
+    counts: Sequence[int], shares: Sequence[float], alpha: float = ALARM, concentration: float = CONCENTRATION
 ) -> Mismatch | NoResult:
     """The sequential multinomial test: may be looked at always; it ever raises a false alarm with probability alpha at most.
 
     The shares are tested against all others at once, weighted by a Dirichlet distribution round them: as narrow as
     after ``concentration`` units. Lindon and Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022.
-    An alarm stays true if it is silent again later.
+    An alarm once raised stands, also if the p-value rises again: it is the caller who remembers it.
 
     >>> found = sequential([4_800, 5_200], [0.5, 0.5])
     >>> round(found.p_value, 4), found.alarm
-    (0.0023, False)
+    (0.0036, False)
     >>> sequential([48_000, 52_000], [0.5, 0.5]).alarm
     True
     """
-    expected = _expected(counts, shares)
-    n = sum(counts)
-    if not n:
+    _expected(counts, shares)
+    if not sum(counts):
         return NoResult(Reason.TOO_FEW_UNITS, "no units")
-    evidence = lgamma(concentration) - lgamma(concentration + n)
-    for count, mean in zip(counts, expected, strict=True):
-        share = mean / n
-        evidence += lgamma(concentration * share + count) - lgamma(concentration * share) - count * log(share)
-    p_value = exp(min(0.0, -evidence))
+    p_value = float(sequential_p(counts, shares, concentration))
     return Mismatch(p_value, p_value < alpha)
+
+
+def sequential_p(counts: ArrayLike, shares: ArrayLike, concentration: float = CONCENTRATION) -> NDArray[np.float64]:
+    """(...) The p-values of `sequential` for counts (..., variants): 1 over the ratio of likelihoods, at most 1."""
+    counts, shares = np.asarray(counts, np.float64), np.asarray(shares, np.float64)
+    null = shares / shares.sum()
+    prior, n = concentration * null, counts.sum(axis=-1)
+    of_variants = special.gammaln(prior + counts) - special.gammaln(prior) - counts * np.log(null)
+    evidence = special.gammaln(concentration) - special.gammaln(concentration + n) + of_variants.sum(axis=-1)
+    return np.asarray(np.exp(np.minimum(0.0, -evidence)))
 
 
 def _expected(counts: Sequence[int], shares: Sequence[float]) -> list[float]:

@@ -89,7 +89,20 @@ class Sums:
 
     def changed(self, before: Sequence[float], after: Sequence[float]) -> Sums:
         """One of the units had the values ``before`` and has now those ``after``."""
-        return self - Sums.of(before) + Sums.of(after)
+        if not len(before) == len(after) == self.columns:
+            raise InputError(
+                f"{self.columns} columns", f"{len(before)} and {len(after)}", "give all columns of the unit"
+            )
+        was, now = list(map(_on_grid, before)), list(map(_on_grid, after))
+        pairs = [(i, j) for i in range(len(now)) for j in range(i, len(now))]
+        return Sums(
+            self.n,
+            tuple(total + b - a for total, a, b in zip(self.totals, was, now, strict=True)),
+            tuple(
+                product + now[i] * now[j] - was[i] * was[j]
+                for product, (i, j) in zip(self.products, pairs, strict=True)
+            ),
+        )
 
     @property
     def mean(self) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import ader, determinism, live, losses, models, quality, sequences, split, swap, trial
+from tests.bench import ader, determinism, experiments, live, losses, models, quality, sequences, split, swap, trial
 
 
 @click.group(invoke_without_command=True)
@@ -31,6 +31,7 @@ main.add_command(models.command, "models")
 main.add_command(ader.command, "ader")
 main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
+main.add_command(experiments.command, "experiments")
 main.add_command(split.command, "split")
 main.add_command(trial.command, "trial")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from online_models import embeddings
-from online_models.embeddings import Manifest
+from online_models.embeddings import Manifest, Trained
 from online_models.errors import InputError
 
 from . import artefacts, dataset, exemplars, features, parallel
@@ -58,7 +58,7 @@ def train(
     """Train on ``log`` and write the artefact folder ``out``, which must not be there yet.
 
     With ``live``, a version of the same model, only what happened since it is learned, beside exemplars of the time before, on which its
-    own opinion counts (incremental mode). ``catalogue``: what
+    own opinion counts (incremental mode). Of that time ``log`` may hold a part. ``catalogue``: what
     `two_tower` reads of the items besides. The checkpoint lies beside ``out`` until that is written.
     """
     if out.exists():
@@ -83,7 +83,9 @@ def train(
     if previous is not None:
         teacher = artefacts.load(previous)
         artefacts.warm_start(model, teacher)
-        until = previous.manifest.trained.to_ms
+        before, until = previous.manifest.trained, previous.manifest.trained.to_ms
+        more = int((learned.times > until).sum())
+        trained = Trained(min(before.from_ms, trained.from_ms), trained.to_ms, before.events + more)
         learned, old = exemplars.mixed(learned, until, len(previous.ids), config.exemplars, config.train.seed)
     checkpoint = out.with_name(out.name + ".checkpoint")
     window = (judged.with_rows(words.rows), stop_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -61,9 +62,12 @@ def command(
     logging.getLogger("headrace").setLevel(logging.INFO)
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
+    stop = Event()
     plan = schedule.Plan(
         folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
-        read=lambda: log.read(log_path or _archived(settings), teaching, gap_ms),
+        read=lambda excerpt, look: log.read(
+            log_path or _archived(settings, stop.is_set), teaching, gap_ms, excerpt, look
+        ),
         to=to or default_place(settings),
         job=config_of(model, values, {"device": device}),
         gate=GateConfig(margin=margin),
@@ -72,7 +76,6 @@ def command(
         catalogue=catalogue,
         fleet=(lambda: in_use(settings)) if announce else None,
     )
-    stop = Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         tell = (lambda a: announcer(settings, slot)(a)) if announce else (lambda a: None)
@@ -84,7 +87,7 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _archived(settings: Settings) -> Path:
+def _archived(settings: Settings, stop: Callable[[], bool]) -> Path:
     """The archive's folder, with what topic ``events`` holds now. Raises as `archive.archive_once`."""
     from infra import archive
     from infra.archive_store import ArchiveBusy
@@ -92,7 +95,7 @@ def _archived(settings: Settings) -> Path:
     told = logging.getLogger("headrace")
     folder = archive.default_folder(settings)
     try:
-        told.info("%s", archive.archive_once(settings, folder, tell=told.warning))
+        told.info("%s", archive.archive_once(settings, folder, tell=told.warning, stop=stop))
     except ArchiveBusy as busy:
         told.info("the archive is read as it is: %s", busy)
     return folder

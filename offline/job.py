@@ -61,8 +61,7 @@ def train(
     own opinion counts (incremental mode). Of that time ``log`` may hold a part. ``catalogue``: what
     `two_tower` reads of the items besides. The checkpoint lies beside ``out`` until that is written.
     """
-    if out.exists():
-        raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
+    refuse_existing(out)
     everything = dataset.sessions_of(log)
     gate_at = dataset.boundary(everything, config.holdout) if config.holdout else int(everything.times.max()) + 1
     seen, _ = dataset.split(everything, gate_at)
@@ -87,7 +86,7 @@ def train(
         more = int((learned.times > until).sum())
         trained = Trained(min(before.from_ms, trained.from_ms), trained.to_ms, before.events + more)
         learned, old = exemplars.mixed(learned, until, len(previous.ids), config.exemplars, config.train.seed)
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    checkpoint = checkpoint_of(out)
     window = (judged.with_rows(words.rows), stop_at)
     with parallel.group(device_of(config.train.device)):
         run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
@@ -98,3 +97,14 @@ def train(
             checkpoint.unlink(missing_ok=True)
         parallel.wait()
     return Result(embeddings.read_manifest(out), run, first)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise InputError if there is something where an artefact is to be written."""
+    if out.exists():
+        raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Where the checkpoint of a training lies that will write ``out``."""
+    return out.with_name(out.name + ".checkpoint")

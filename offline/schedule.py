@@ -33,7 +33,7 @@ from .excerpt import Excerpt
 from .gate import GateConfig, Verdict, judge
 from .job import JobConfig
 from .log import Log, NoEvents
-from .model import model_class
+from .model import settings_of
 from .publish import InUse
 from .state import State, mark
 
@@ -220,8 +220,7 @@ def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:
 
 
 def _shape(config: JobConfig) -> dict[str, object]:
-    made = msgspec.convert(dict(config.settings), model_class(config.model).config_type)
-    return {"kind": config.model, "config": msgspec.to_builtins(made)}
+    return {"kind": config.model, "config": msgspec.to_builtins(settings_of(config.model, config.settings))}
 
 
 def _figures(verdict: Verdict) -> str:

@@ -33,3 +33,31 @@ def until_told() -> Iterator[tuple[Event, Callable[[], bool]]]:
         yield stop, lambda: signal.SIGINT in got
     finally:
         back()
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """Within the block SIGINT raises KeyboardInterrupt, SIGTERM and SIGHUP raise SystemExit with 128 and their number, so that what
+    it has opened is closed. Signals that come after the first one are ignored: the closing is not cut off.
+
+    SIGINT is heard where the shell has it ignored too, SIGHUP is not (``nohup``).
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -81,9 +81,13 @@ def default_folder(settings: Settings) -> Path:
 
 
 def archive_once(
-    settings: Settings, folder: Path | None = None, roll: Roll = Roll(), tell: Tell = lambda warning: None
+    settings: Settings,
+    folder: Path | None = None,
+    roll: Roll = Roll(),
+    tell: Tell = lambda warning: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """Archive what topic ``events`` holds now, from where ``folder`` (else `default_folder`) left off.
+    """Archive what topic ``events`` holds now, from where ``folder`` (else `default_folder`) left off, or until ``stop`` says so.
 
     ``tell`` is called with warnings. Raises ArchiveBusy while another process archives into the folder, ServiceError without a
     broker, the topic or room on the disk, InputError for a folder that is another's archive or without pyarrow.
@@ -91,7 +95,7 @@ def archive_once(
     with _opened(settings, folder, roll, tell) as archive:
         ends = archive.ends()
         last = time.monotonic()
-        while archive.behind(ends):
+        while not stop() and archive.behind(ends):
             if archive.step():
                 last = time.monotonic()
             elif time.monotonic() - last > STALLED_S:

@@ -223,8 +223,12 @@ class Part:
     rate: Callable[[int], float] | None = None
 
 
+class _Stopped(Exception):
+    pass
+
+
 class Player:
-    """Publishes catalogue and log from a thread, part after part."""
+    """Publishes catalogue and log from a thread, part after part. ``stopped`` is set when nothing more is wanted of it."""
 
     def __init__(self, settings: Settings, shop: Shop, parts: Sequence[Part]) -> None:
         self._settings, self._shop, self._parts = settings, shop, parts
@@ -232,16 +236,26 @@ class Player:
         self.rates = [0.0] * len(parts)
         """Events a second that each part has reached: the rate that was asked for, if there was time to keep it."""
         self.failure: BaseException | None = None
+        self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="publish")
 
-    def start(self) -> None:
+    @contextmanager
+    def running(self) -> Iterator[Player]:
+        """Publish in the background. At the end of the block nothing is published any more, and the producer is closed."""
         self._thread.start()
+        try:
+            yield self
+        finally:
+            self.stopped.set()
+            self._thread.join(timeout=5)
 
     def _run(self) -> None:
         encode = msgspec.json.Encoder().encode
         try:
             publishing.publish_catalogue(self._settings, map(encode, self._shop.catalogue.values()), "products")
             publishing.publish_log(self._settings, self._lines(), publishing.Pace(None), linger_ms=5)
+        except _Stopped:
+            pass
         except BaseException as error:
             self.failure = error
 
@@ -255,7 +269,9 @@ class Player:
                 began = began or time.monotonic()
                 due = due or began
                 if part.rate is not None and (wait := due - time.monotonic()) > 0.002:
-                    time.sleep(wait)
+                    self.stopped.wait(wait)
+                if self.stopped.is_set():
+                    raise _Stopped
                 due += gap
                 if self.sent > start:
                     self.rates[number] = (self.sent - start) / max(time.monotonic() - began, 1e-9)

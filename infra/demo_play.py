@@ -89,12 +89,9 @@ class Play:
         parts = [demo.Part(plan.full), demo.Part(plan.half, self._half), demo.Part(shop.events, self._on)]
         self.player = demo.Player(settings, shop, parts)
 
-    def start(self) -> None:
-        """Begin to publish."""
-        self.player.start()
-
     def _half(self, number: int) -> float:
-        self._first.wait()
+        while not self._first.wait(0.1) and not self.player.stopped.is_set():
+            pass
         return max((self.speed or 0.0) / 2, 10.0)
 
     def _on(self, number: int) -> float:

@@ -117,7 +117,7 @@ class Retrain:
             self._command("train", "--log", log, "--out", model, *training)
             self.trained_s = time.monotonic() - self.step_began
             self._gate(model, log)
-            self.announcement = msgspec.json.decode(self._command("publish-model", model), type=Announcement)
+            self.announcement = msgspec.json.decode(self._command("publish-model", model, "--json"), type=Announcement)
         except _Stopped:
             pass
         except Exception as error:

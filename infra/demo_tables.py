@@ -39,8 +39,8 @@ def figures(console: Console, shop: demo.Shop, speed: float, steady: Measured) -
     table.add_row("events learned, each with a list published", f"{shop.events:,}")
     table.add_row("events/s at full speed", f"{speed:,.0f}")
     table.add_row(f"events/s while latency was measured ({rate / max(speed, 1e-9):.0%} of that)", f"{rate:,.0f}")
-    table.add_row("latency, event read → list published: p50", f"{p50:,.1f} ms")
-    table.add_row("latency, event read → list published: p99", f"{p99:,.1f} ms")
+    table.add_row("latency, event read → list handed to the producer: p50", f"{p50:,.1f} ms")
+    table.add_row("latency, event read → list handed to the producer: p99", f"{p99:,.1f} ms")
     console.print(table)
 
 

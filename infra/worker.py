@@ -39,21 +39,30 @@ def default_app() -> Headrace:
 
 
 def run(settings: Settings, log_level: str = "info") -> None:
-    """Work until SIGTERM or SIGINT. Raises what ended the worker otherwise (ServiceError, SnapshotError, or a bug).
+    """Work until SIGTERM or SIGINT. Raises what ended the worker otherwise (ServiceError, SnapshotError, or a bug), and after a
+    clean stop by SIGINT KeyboardInterrupt.
 
     Messages go to stderr: at ``info`` one line at the start, one when ready, and what needs somebody's attention.
     """
     _configure_logging(log_level)
-    asyncio.run(_run(settings))
+    if asyncio.run(_run(settings)) == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings) -> int | None:
+    """The signal that ended it, if one did."""
     app = build(settings)
     app.in_worker = True
     stop = asyncio.Event()
+    got: list[int] = []
     loop = asyncio.get_running_loop()
+
+    def note(number: int) -> None:
+        got.append(number)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, note, number)
     start = asyncio.ensure_future(app.start())
     told = asyncio.ensure_future(stop.wait())
     await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -82,6 +91,7 @@ async def _run(settings: Settings) -> None:
         _leave(failure)
     if failure is not None:
         raise failure
+    return got[0] if got else None
 
 
 def _leave(failure: BaseException | None) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from online_models import embeddings
-from online_models.embeddings import Manifest
+from online_models.embeddings import Manifest, Trained
 from online_models.errors import InputError
 
 from . import artefacts, dataset, exemplars, features, parallel
@@ -58,11 +58,10 @@ def train(
     """Train on ``log`` and write the artefact folder ``out``, which must not be there yet.
 
     With ``live``, a version of the same model, only what happened since it is learned, beside exemplars of the time before, on which its
-    own opinion counts (incremental mode). ``catalogue``: what
+    own opinion counts (incremental mode). Of that time ``log`` may hold a part. ``catalogue``: what
     `two_tower` reads of the items besides. The checkpoint lies beside ``out`` until that is written.
     """
-    if out.exists():
-        raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
+    refuse_existing(out)
     everything = dataset.sessions_of(log)
     gate_at = dataset.boundary(everything, config.holdout) if config.holdout else int(everything.times.max()) + 1
     seen, _ = dataset.split(everything, gate_at)
@@ -83,9 +82,11 @@ def train(
     if previous is not None:
         teacher = artefacts.load(previous)
         artefacts.warm_start(model, teacher)
-        until = previous.manifest.trained.to_ms
+        before, until = previous.manifest.trained, previous.manifest.trained.to_ms
+        more = int((learned.times > until).sum())
+        trained = Trained(min(before.from_ms, trained.from_ms), trained.to_ms, before.events + more)
         learned, old = exemplars.mixed(learned, until, len(previous.ids), config.exemplars, config.train.seed)
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    checkpoint = checkpoint_of(out)
     window = (judged.with_rows(words.rows), stop_at)
     with parallel.group(device_of(config.train.device)):
         run = fit(model, learned, config.train, window, teacher, old, checkpoint, resume, progress)
@@ -96,3 +97,14 @@ def train(
             checkpoint.unlink(missing_ok=True)
         parallel.wait()
     return Result(embeddings.read_manifest(out), run, first)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise InputError if there is something where an artefact is to be written."""
+    if out.exists():
+        raise InputError("an output folder that is not there yet", str(out), "name another --out, or remove it")
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Where the checkpoint of a training lies that will write ``out``."""
+    return out.with_name(out.name + ".checkpoint")

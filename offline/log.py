@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +23,8 @@ from online_models.errors import InputError
 from streams.contracts.events import EARLIEST_MS, LATEST_MS, MAX_ID, Id, Word
 from streams.contracts.reading import UNREADABLE
 
+from .excerpt import Excerpt, parquet
+
 TEACHING = frozenset(
     [
         *("view", "click", "like", "cart", "purchase", "rating", "bookmark", "comment"),
@@ -33,6 +35,9 @@ TEACHING = frozenset(
 
 GAP_MS = 30 * 60 * 1000
 """Silence that ends a session of events without ``session_id``, in ms."""
+
+_LOOK = 10_000
+"""Records of a file, at most, between two looks at whether the reading should end."""
 
 Ints = NDArray[np.int64]
 
@@ -82,17 +87,29 @@ class _Head(msgspec.Struct):
 _REQUIRED = ("timestamp", "user_id", "item_id", "event_type")
 
 
-def read(path: Path, types: Collection[str] = TEACHING, gap_ms: int = GAP_MS) -> Log:
-    """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive.
+def read(
+    path: Path,
+    types: Collection[str] = TEACHING,
+    gap_ms: int = GAP_MS,
+    excerpt: Excerpt | None = None,
+    look: Callable[[], None] = lambda: None,
+) -> Log:
+    """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive; of a folder only the
+    files of the ``excerpt``, if there is one.
 
-    Raises InputError where there is none or it is damaged, NoEvents where nothing in it teaches.
+    ``look`` is called again and again; what it raises ends the reading. Raises InputError where there is no log or it is
+    damaged, NoEvents where nothing in it teaches.
     """
     files = _files(path)
+    if excerpt is not None and path.is_dir():
+        files = excerpt.of(files)
     refused = 0
     times, ids = array("q"), array("Q")
     users, items, sessions = _Numbers(), _Numbers(), _Numbers()
     for file in files:
-        for event in _parquet(file) if _is_parquet(file) else _json_lines(file):
+        for number, event in enumerate(_parquet(file) if _is_parquet(file) else _json_lines(file)):
+            if number % _LOOK == 0:
+                look()
             if event is None:
                 refused += 1
             elif event.event_type in types:
@@ -215,15 +232,9 @@ def _json_lines(file: Path) -> Iterator[_Head | None]:
 
 
 def _parquet(file: Path) -> Iterator[_Head | None]:
+    pa = parquet()
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError(
-            "pyarrow, to read Parquet", "no such package", "run `pip install 'headrace[parquet]'`"
-        ) from error
-    try:
-        with pq.ParquetFile(file) as table:
+        with pa.parquet.ParquetFile(file) as table:
             there = table.schema_arrow.names
             missing = [name for name in _REQUIRED if name not in there]
             if missing:

@@ -167,16 +167,20 @@ def model_class(kind: str) -> type[SessionModel]:
     return cast(type[SessionModel], getattr(importlib.import_module(f"offline.{kind}"), KINDS[kind]))
 
 
+def settings_of(kind: str, config: Mapping[str, Any] | None = None) -> ModelConfig:
+    """The settings of a kind; ``config`` are those that differ from the defaults. Raises InputError for what it does not have."""
+    try:
+        return msgspec.convert(dict(config or {}), model_class(kind).config_type)
+    except msgspec.ValidationError as error:
+        raise InputError(f"settings of {kind} as documented", str(error), "correct them") from error
+
+
 def build(kind: str, items: int, config: Mapping[str, Any] | None = None, seed: int = 1) -> SessionModel:
     """A new model of a kind; ``config`` are the fields of its Config that differ from the defaults.
 
     Its random start is a function of ``seed``.
     """
-    made = model_class(kind)
-    try:
-        settings = msgspec.convert(dict(config or {}), made.config_type)
-    except msgspec.ValidationError as error:
-        raise InputError(f"settings of {kind} as documented", str(error), "correct them") from error
+    settings = settings_of(kind, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return made(settings, items)
+        return model_class(kind)(settings, items)

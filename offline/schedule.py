@@ -22,36 +22,41 @@ from typing import Literal
 import msgspec
 
 from online_models import embeddings
-from online_models.embeddings import Artefact
+from online_models.embeddings import Artefact, Manifest
 from online_models.errors import HeadraceError, InputError
 from streams.contracts.models import Announcement
 
 from . import dataset, job, publish
 from .checkpoints import NotThisRun
 from .evaluate import queries
+from .excerpt import Excerpt
 from .gate import GateConfig, Verdict, judge
 from .job import JobConfig
 from .log import Log, NoEvents
-from .model import model_class
+from .model import settings_of
 from .publish import InUse
-from .train import Progress
+from .state import State, mark
 
 log = logging.getLogger("headrace")
 
-STATE, LOCK = "state.json", "lock"
+LOCK = "lock"
 _JUDGED = 20_000
+
+_SESSION, _LEAST_BEFORE = 5, 50_000
+"""Events of the past that are read for an exemplar session, and at least."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What every round does. ``folder`` keeps candidates, and which version is live; ``read`` gives the log as it is now.
+    """What every round does. ``folder`` keeps candidates, and which version is live; ``read`` gives the log as it is now: at least the
+    excerpt that it is called with, or all for None. Meanwhile it calls its second argument again and again, which may raise.
 
     ``fewest``: new events that are worth a round; ``keep``: versions that stay. ``fleet`` says what the workers are at; without
     it what was published last counts as live.
     """
 
     folder: Path
-    read: Callable[[], Log]
+    read: Callable[[Excerpt | None, Callable[[], None]], Log]
     to: str
     job: JobConfig = field(default_factory=JobConfig)
     gate: GateConfig = field(default_factory=GateConfig)
@@ -74,34 +79,8 @@ class Outcome:
     seconds: float = 0.0
 
 
-class State(msgspec.Struct, frozen=True):
-    """What one round leaves to the next: the folder of the version that it published last, and the newest event it has read."""
-
-    live: str = ""
-    seen_ms: int = -1
-
-    @classmethod
-    def of(cls, folder: Path) -> State:
-        """The state in a folder; that of the first round where there is none."""
-        try:
-            return msgspec.json.decode((folder / STATE).read_bytes(), type=cls)
-        except FileNotFoundError:
-            return cls()
-        except (OSError, msgspec.DecodeError) as error:
-            raise InputError(
-                f"the service's state in {folder / STATE}", str(error), "remove it to start anew"
-            ) from error
-
-    def keep(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
-        temporary = folder / f"{STATE}.tmp"
-        temporary.write_bytes(msgspec.json.encode(self))
-        embeddings.sync(temporary)
-        temporary.replace(folder / STATE)
-
-
 class Stopped(Exception):
-    """The service was told to end in the middle of a training; the checkpoint stays, the next round may go on from it."""
+    """The service was told to end in the middle of a round; it says what comes of that."""
 
 
 def serve(
@@ -138,8 +117,8 @@ def once(
     began = clock()
     try:
         what, told = _round(plan, announce, stop)
-    except Stopped:
-        what, told = "stopped", "the training's checkpoint stays"
+    except Stopped as stopped:
+        what, told = "stopped", str(stopped)
     except HeadraceError as error:
         what, told = "failed", str(error)
     except Exception as error:  # a service outlives what nobody has foreseen, and says where it was
@@ -152,48 +131,62 @@ What = Literal["published", "refused", "waited", "failed", "stopped"]
 
 
 def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) -> tuple[What, str]:
+    def stopped(told: str) -> None:
+        if stop.is_set():
+            raise Stopped(told)
+
     state = State.of(plan.folder)
+    fleet = plan.fleet() if plan.fleet is not None else None
+    live = _live(plan, state, fleet)
+    manifest = embeddings.read_manifest(live) if live is not None else None
+    parent = live if manifest is not None and manifest.encoder == _shape(plan.job) else None
     try:
-        found = plan.read()
+        found = plan.read(
+            _excerpt(plan.job, manifest) if manifest is not None and parent is not None else None,
+            lambda: stopped("while it read the events"),
+        )
     except NoEvents:
         need = max(plan.fewest, math.ceil(plan.gate.queries / plan.job.holdout))
         return "waited", f"no events yet, about {need:,} are needed"
+    version = manifest.version if manifest is not None else ""
+    judged = mark(plan.job, plan.catalogue, version, plan.gate)
     new = int((found.times > state.seen_ms).sum())
-    if new < plan.fewest:
+    if new < plan.fewest and state.refused in ("", judged):
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
-    fleet = plan.fleet() if plan.fleet is not None else None
-    live = _live(plan, state, fleet)
     beside = embeddings.verify(live) if live is not None else None
     share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
     config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
     if short := _short(found, config.holdout, plan.gate.queries, beside):
         return "waited", short
-    out = plan.folder / f"candidate-{found.times[-1]}"
+    stopped("before it trained")
+    made = mark(plan.job, plan.catalogue, version if parent is not None else "")
+    out = plan.folder / f"candidate-{found.times[-1]}-{made}"
     _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live, *([live.name] if live is not None else [])})
-
-    def progress(p: Progress) -> None:
-        if stop.is_set():
-            raise Stopped
-
-    shape = beside is not None and beside.manifest.encoder == _shape(config)
-    if not out.exists():  # else a round before this one could not publish it
+    if not out.exists():  # else a round before this one could not publish it, or other limits of the gate refused it
         train = partial(
-            job.train, found, out, config, live if shape else None, progress=progress, catalogue=plan.catalogue
-        )
+            job.train, found, out, config, parent, catalogue=plan.catalogue,
+            progress=lambda p: stopped("the training's checkpoint stays"),
+        )  # fmt: skip
         try:
             train(resume=True)
-        except NotThisRun as error:  # the service was started again with other settings
+        except NotThisRun as error:  # events have come since it was cut off
             log.info("training starts anew: %s", error)
             train(resume=False)
+    stopped("before the gate; what was trained stays")
     candidate = embeddings.verify(out)
     verdict = judge(candidate, found, beside, plan.gate)
     seen = int(found.times[-1])
     if not verdict.passed:
-        State(state.live, seen).keep(plan.folder)
+        State(state.live, seen, judged).keep(plan.folder)
         return "refused", f"{candidate.manifest.version}: {'; '.join(verdict.faults)}"
     publish.publish(out, plan.to, announce, plan.keep, fleet.kept if fleet is not None else ())
     State(out.name, seen).keep(plan.folder)
     return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _excerpt(config: JobConfig, live: Manifest) -> Excerpt:
+    """What a round that goes on from ``live`` looks at: what that has not learned, and what exemplars and the gate need of the past."""
+    return Excerpt(live.trained.to_ms, max(_LEAST_BEFORE, _SESSION * config.exemplars))
 
 
 def _live(plan: Plan, state: State, fleet: InUse | None) -> Path | None:
@@ -209,21 +202,25 @@ def _live(plan: Plan, state: State, fleet: InUse | None) -> Path | None:
 
 def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:
     """What the gate would lack to decide anything, in words; empty if nothing."""
-    there = 0
+    there, events, grows = 0, math.ceil(len(found) * holdout), holdout
     if len(found) > need:
         sessions = dataset.sessions_of(found)
         since = dataset.boundary(sessions, holdout)
-        there = int(queries(sessions, max(since, live.manifest.newest_ms + 1 if live is not None else since)).sum())
+        if live is not None and live.manifest.newest_ms >= since:
+            since, grows = (
+                live.manifest.newest_ms + 1,
+                1.0,
+            )  # whatever comes is later than what the live version has seen
+        there, events = int(queries(sessions, since).sum()), int((found.times >= since).sum())
     if there >= need:
         return ""
-    about = math.ceil(len(found) * need / there if there else need / holdout)
-    told = f"{there:,} next-item queries in the newest {holdout:.0%} of {len(found):,} events"
-    return f"{told}, the gate needs {need:,}: with about {about:,} events there are as many"
+    more = math.ceil((need - there) * events / there / grows) if there else max(0, math.ceil(need / grows) - len(found))
+    told = f"{there:,} next-item queries in the newest {events:,} of {len(found):,} events"
+    return f"{told}, the gate needs {need:,}: about {more:,} more events are needed"
 
 
 def _shape(config: JobConfig) -> dict[str, object]:
-    made = msgspec.convert(dict(config.settings), model_class(config.model).config_type)
-    return {"kind": config.model, "config": msgspec.to_builtins(made)}
+    return {"kind": config.model, "config": msgspec.to_builtins(settings_of(config.model, config.settings))}
 
 
 def _figures(verdict: Verdict) -> str:

@@ -6,6 +6,7 @@ Everything random is a function of the seed, the epoch and the step, so a run th
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from .dataset import Sessions
 from .devices import compiled, device_of, enough_memory, reproducible
 from .evaluate import queries, ranks
 from .model import Count, DeviceBatch, Sampler, SessionModel, Weight
+
+log = logging.getLogger("headrace")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -248,6 +251,8 @@ class _Trainer:
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.best, self.state = found["best"], state
+        if parallel.rank() == 0:
+            log.info("goes on in epoch %d, of which %d steps are done: %s", state.epoch + 1, state.step, path)
 
 
 def _some(sessions: Sessions, events: int, seed: int) -> Sessions:

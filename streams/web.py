@@ -1,8 +1,9 @@
-"""The worker's HTTP: recommendations on request, health, readiness, metrics."""
+"""The worker's HTTP: recommendations on request, health, readiness, metrics, and a page that names them."""
 
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 import time
 from collections.abc import Callable
@@ -22,6 +23,23 @@ STORE_PATIENCE_S = 2.0
 
 Answer = tuple[int, bytes]
 
+_INDEX = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Headrace worker</title></head>
+<body>
+<h1>Headrace worker</h1>
+<p>State: {state}</p>
+<ul>
+<li><code>/recommendations/USER?k=20</code>: the list of a user, as JSON; for example <a href="recommendations/1?k=5">of user 1</a></li>
+<li><a href="readyz">/readyz</a>: whether it has its partitions and its state</li>
+<li><a href="healthz">/healthz</a>: what it is doing</li>
+<li><a href="metrics">/metrics</a>: metrics, as Prometheus reads them</li>
+</ul>
+</body>
+</html>
+"""
+"""The links are relative: the worker may stand behind a path of a gateway."""
+
 
 class WebServer:
     """Serves one worker on ``address`` (host, port; port 0 picks a free one, see `start`).
@@ -38,6 +56,7 @@ class WebServer:
         app = web.Application()
         app.add_routes(
             [
+                web.get("/", self._index),
                 web.get("/recommendations/{user_id:.*}", self._recommendations),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
@@ -90,6 +109,9 @@ class WebServer:
 
     def _refuse(self, status: int, message: str) -> Answer:
         return status, self._encode({"error": message})
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text=_INDEX.format(state=html.escape(self._state())), content_type="text/html")
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"state": self._state()})

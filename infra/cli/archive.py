@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
+from infra.cli.signals import until_told
 from infra.settings import Settings, with_settings
 
 
@@ -59,31 +56,11 @@ def command(out: Path | None, once: bool, roll_events: int, roll: float, setting
     if once:
         click.echo(archive.archive_once(settings, out, when, _warn))
         return
-    with _signals() as (stop, interrupted):
-        click.echo(archive.follow(settings, out, when, _warn, stop))
+    with until_told() as (stop, interrupted):
+        click.echo(archive.follow(settings, out, when, _warn, stop.is_set))
     if interrupted():
         raise KeyboardInterrupt
 
 
 def _warn(message: str) -> None:
     click.echo(f"headrace: warning: {message}", err=True)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[tuple[Callable[[], bool], Callable[[], bool]]]:
-    """Whether SIGTERM or SIGINT has come, and whether it was SIGINT. A second one ends the process as usual."""
-    got: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        got.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield (lambda: bool(got)), (lambda: signal.SIGINT in got)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

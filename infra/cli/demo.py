@@ -20,6 +20,7 @@ from rich.table import Table
 from infra import demo, demo_retrain, demo_tables, topics
 from infra.addresses import redact
 from infra.cli.helps import Command
+from infra.cli.signals import unwinding
 from infra.demo_play import Play
 from infra.demo_retrain import ModelWatch, Retrain
 from infra.figures import LISTS
@@ -61,7 +62,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
     own_broker, own_redis = "broker" not in named(), "redis" not in named()
     if not own_broker and not settings.topic_prefix:
         settings = msgspec.structs.replace(settings, topic_prefix=f"demo-{secrets.token_hex(3)}-")
-    with ExitStack() as stack:
+    with unwinding(), ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-", ignore_cleanup_errors=True))
         )
@@ -116,8 +117,7 @@ def _play(
     )
     sent = bar.add_task("events published", total=shop.events)
     lists = bar.add_task("lists received", total=shop.events)
-    play.start()
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    with play.player.running(), Live(console=console, refresh_per_second=4, transient=True) as live:
         while not play.step():
             time.sleep(0.1)
             bar.update(sent, completed=play.player.sent)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from infra.cli.helps import Command
+from infra.records import when
 from infra.settings import Settings, with_settings
 
 if TYPE_CHECKING:
-    from offline.gate import Verdict
+    from offline.gate import GateConfig, Verdict
+
+_WIDTH = 160
+"""Of tables that go to a pipe or a file."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -58,21 +66,66 @@ def command(
     weights = settings.pipeline.weights
     found = log.read(log_path, [k for k, w in weights.items() if w > 0], settings.pipeline.sessions.gap_s * 1000)
     beside = embeddings.verify(live) if live is not None else None
-    verdict = gate.judge(embeddings.verify(folder), found, beside, gate.GateConfig(margin=margin))
+    config = gate.GateConfig(margin=margin)
+    verdict = gate.judge(embeddings.verify(folder), found, beside, config)
     if as_json:
-        click.echo(msgspec.json.encode(verdict).decode())
+        click.echo(msgspec.json.encode({**msgspec.to_builtins(verdict), "accepted": verdict.passed}).decode())
     else:
-        _show(verdict)
+        _show(Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False), verdict, config)
     verdict.require()
 
 
-def _show(verdict: Verdict) -> None:
-    title = f"{verdict.version} against {verdict.against}, {verdict.queries:,} queries"
-    table = Table(title=title, title_justify="left")
-    for name in ("metric", "candidate", "other", "difference", "interval"):
-        table.add_column(name, justify="left" if name == "metric" else "right")
+def _show(console: Console, verdict: Verdict, config: GateConfig) -> None:
+    asked = f"{verdict.queries:,} next-item queries since {when(verdict.since_ms)}"
+    console.print(f"{verdict.version} beside {verdict.against}: {asked}", soft_wrap=True)
+    quality = _table("metric", "candidate", "the other", "difference", f"{config.confidence:.0%} interval", "allowed")
     for name, d in verdict.differences.items():
-        table.add_row(name, f"{d.candidate:.4f}", f"{d.other:.4f}", f"{d.mean:+.4f}", f"{d.low:+.4f} … {d.high:+.4f}")
-    console = Console()
-    console.print(table)
-    console.print(", ".join(f"{name} {value:.3g}" for name, value in verdict.sanity.items()))
+        interval = f"{d.low:+.4f} … {d.high:+.4f}"
+        allowed = f"{-config.margin * d.other:+.4f}"
+        quality.add_row(name, f"{d.candidate:.4f}", f"{d.other:.4f}", f"{d.mean:+.4f}", interval, allowed)
+    if verdict.differences:
+        console.print(quality)
+    sanity = _table("of the candidate alone", "found", "allowed")
+    for row in _checks(verdict.sanity, config):
+        sanity.add_row(*row)
+    console.print(sanity)
+    console.print(_told(verdict, config), soft_wrap=True)
+
+
+def _told(verdict: Verdict, config: GateConfig) -> str:
+    """The verdict in a line.
+
+    >>> from offline.gate import GateConfig, Verdict
+    >>> _told(Verdict("b-2", "a-1", 0, 300, {}, {}, []), GateConfig())
+    'accepted: b-2 is sane, and less than 2% worse than a-1 (margin), with 95% confidence'
+    >>> _told(Verdict("b-2", "a-1", 0, 300, {}, {}, ["x", "y"]), GateConfig())
+    'refused with a margin of 2%, for 2 reasons'
+    """
+    if verdict.faults:
+        reasons = f"{len(verdict.faults)} reason{'s' * (len(verdict.faults) > 1)}"
+        return f"refused with a margin of {100 * config.margin:g}%, for {reasons}"
+    worse = f"less than {100 * config.margin:g}% worse than {verdict.against} (margin)"
+    return f"accepted: {verdict.version} is sane, and {worse}, with {config.confidence:.0%} confidence"
+
+
+def _checks(found: dict[str, float], config: GateConfig) -> Iterator[tuple[str, str, str]]:
+    """What was looked at besides quality, in words: what it is, what was found, what is allowed."""
+    yield "vectors without NaN or infinity", f"{found['finite']:.2%}", "100%"
+    times = found["norm_max"] / found["norm_median"] if found["norm_median"] else math.inf
+    yield "largest norm of a vector, in medians", f"{times:.3g}", f"at most {config.norm:g}"
+    yield "mean cosine of two items (1: all alike)", f"{found['cosine']:.3f}", f"at most {config.cosine:g}"
+    yield "directions that the vectors use", f"{found['directions']:.1f}", f"at least {config.directions:g}"
+    yield "newest events on items that it knows", f"{found['known']:.1%}", f"at least {config.known:.0%}"
+    if "coverage" in found:
+        yield (
+            "items of the other that it knows, by events",
+            f"{found['coverage']:.1%}",
+            f"at least {config.coverage:.0%}",
+        )
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(first, box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

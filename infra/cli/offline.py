@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import click
 
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.cli.publish_model import SLOT, announcer, default_place, in_use
+from infra.cli.signals import until_told
 from infra.cli.train import config_of
 from infra.settings import Settings, with_settings
 
@@ -52,7 +52,7 @@ def command(
     """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
 
     Where `headrace archive` runs on the same folder, that one archives. A round that fails is told in one line, and the next
-    one comes. SIGTERM stops the service; a training that it cuts off leaves a checkpoint.
+    one comes. SIGTERM and Ctrl-C stop the service; a training that they cut off leaves a checkpoint.
     """
     from offline import log, schedule
     from offline.gate import GateConfig
@@ -61,30 +61,30 @@ def command(
     logging.getLogger("headrace").setLevel(logging.INFO)
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
-    plan = schedule.Plan(
-        folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
-        read=lambda: log.read(log_path or _archived(settings), teaching, gap_ms),
-        to=to or default_place(settings),
-        job=config_of(model, values, {"device": device}),
-        gate=GateConfig(margin=margin),
-        fewest=fewest,
-        keep=keep,
-        catalogue=catalogue,
-        fleet=(lambda: in_use(settings)) if announce else None,
-    )
-    stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    job = config_of(model, values, {"device": device})
+    with until_told() as (stop, interrupted):
+        plan = schedule.Plan(
+            folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
+            read=lambda excerpt, look: log.read(
+                log_path or _archived(settings, stop.is_set), teaching, gap_ms, excerpt, look
+            ),
+            to=to or default_place(settings),
+            job=job,
+            gate=GateConfig(margin=margin),
+            fewest=fewest,
+            keep=keep,
+            catalogue=catalogue,
+            fleet=(lambda: in_use(settings)) if announce else None,
+        )
         tell = (lambda a: announcer(settings, slot)(a)) if announce else (lambda a: None)
         outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if interrupted():
+        raise KeyboardInterrupt
     if once and outcome.what in ("failed", "refused"):
         raise click.exceptions.Exit(1)
 
 
-def _archived(settings: Settings) -> Path:
+def _archived(settings: Settings, stop: Callable[[], bool]) -> Path:
     """The archive's folder, with what topic ``events`` holds now. Raises as `archive.archive_once`."""
     from infra import archive
     from infra.archive_store import ArchiveBusy
@@ -92,7 +92,7 @@ def _archived(settings: Settings) -> Path:
     told = logging.getLogger("headrace")
     folder = archive.default_folder(settings)
     try:
-        told.info("%s", archive.archive_once(settings, folder, tell=told.warning))
+        told.info("%s", archive.archive_once(settings, folder, tell=told.warning, stop=stop))
     except ArchiveBusy as busy:
         told.info("the archive is read as it is: %s", busy)
     return folder

@@ -39,9 +39,11 @@ SLOT = "deep"
 @click.option("--keep", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
 @click.option("--pin", multiple=True, metavar="VERSION", help="A version that stays however old it is.")
 @click.option("--announce/--no-announce", default=True, help="Tell the workers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the announcement as JSON instead of a line.")
 @with_settings
 def command(
-    folder: Path, to: str | None, slot: str, keep: int, pin: tuple[str, ...], announce: bool, settings: Settings
+    folder: Path, to: str | None, slot: str, keep: int, pin: tuple[str, ...], announce: bool, as_json: bool,
+    settings: Settings,
 ) -> None:  # fmt: skip
     """Copy the artefact DIR to where workers fetch it, and announce it on topic models."""
     from offline.publish import publish
@@ -49,7 +51,11 @@ def command(
     tell = announcer(settings, slot) if announce else lambda announcement: None
     stay = {*pin, *(in_use(settings).kept if announce else ())}
     announcement = publish(folder, to or default_place(settings), tell, keep, stay)
-    click.echo(msgspec.json.encode(announcement).decode())
+    if as_json:
+        click.echo(msgspec.json.encode(announcement).decode())
+        return
+    told = f"announced on topic {settings.topics.models} (slot {slot})" if announce else "not announced"
+    click.echo(f"{announcement.version}: copied to {announcement.uri}, {told}")
 
 
 def default_place(settings: Settings) -> str:

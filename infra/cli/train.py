@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from offline.train import Progress
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command(
@@ -45,7 +47,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--out", type=FOLDER, help="The artefact's folder; by default one in the data folder, under models/.")
-@click.option("--live", type=FOLDER, help="Go on from this version: learn what came since, repeat some of the past.")
+@click.option("--live", type=THERE, help="Go on from this version: learn what came since, repeat some of the past.")
 @click.option(
     "--items",
     "catalogue",
@@ -67,12 +69,14 @@ def command(
     """
     from offline import job, log
 
+    config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
+    if out is not None:
+        job.refuse_existing(out)
     weights = settings.pipeline.weights
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     found = log.read(log_path, [kind for kind, weight in weights.items() if weight > 0], gap_ms)
-    config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
-    with progress_bar() as progress:
+    with _told(), _interruptible(job.checkpoint_of(folder), resume), progress_bar() as progress:
         result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
     if not result.first:
         return
@@ -89,26 +93,78 @@ def command(
 
 
 def config_of(model: str, values: tuple[str, ...], trainer: dict[str, Any]) -> Any:
-    """The job's configuration: ``NAME=VALUE`` goes to the trainer if it has that setting, else to the model."""
+    """The job's configuration: ``NAME=VALUE`` goes to the trainer if it has that setting, else to the model.
+
+    Raises InputError for a model or a setting that is not there.
+    """
     from offline.job import JobConfig
+    from offline.model import model_class, settings_of
     from offline.train import TrainConfig
 
+    of_job = ("holdout", "validation", "min_count", "exemplars")
+    of_trainer, theirs = TrainConfig.__struct_fields__, model_class(model).config_type.__struct_fields__
     own: dict[str, Any] = {"model": model}
     of_model: dict[str, Any] = {}
     for text in values:
         name, mark, value = text.partition("=")
         if not mark:
             raise click.UsageError(f"expected NAME=VALUE, got {text!r}")
+        if name not in (*of_job, *of_trainer, *theirs):
+            names = f"{', '.join(theirs)} (of {model}), {', '.join((*of_trainer, *of_job))}"
+            raise InputError(f"one of the settings {names}", repr(name), "correct --set")
         try:
             parsed = msgspec.json.decode(value)
         except (msgspec.DecodeError, RecursionError):
             parsed = value
-        to = trainer if name in TrainConfig.__struct_fields__ else of_model
-        (own if name in ("holdout", "validation", "min_count", "exemplars") else to)[name] = parsed
+        to = trainer if name in of_trainer else of_model
+        (own if name in of_job else to)[name] = parsed
+    settings_of(model, of_model)
     try:
         return msgspec.convert(own | {"train": trainer, "settings": of_model}, JobConfig)
     except msgspec.ValidationError as error:
         raise InputError("settings as documented in docs/offline.md", str(error), "correct --set") from error
+
+
+class _Echo(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"headrace: {record.getMessage()}", err=True)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What the training has to say besides its progress goes to stderr, a line each."""
+    told, handler = logging.getLogger("headrace"), _Echo()
+    level = told.level
+    told.addHandler(handler)
+    told.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        told.removeHandler(handler)
+        told.setLevel(level)
+
+
+@contextlib.contextmanager
+def _interruptible(checkpoint: Path, resume: bool) -> Iterator[None]:
+    """Say where the run begins, and after Ctrl-C how it can go on."""
+    before = _written(checkpoint)
+    if resume and not before:
+        click.echo(f"headrace: no checkpoint at {checkpoint}: the training begins at the beginning", err=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        now = _written(checkpoint)
+        if now and (resume or now != before):
+            click.echo(f"\nheadrace: the same command with --resume goes on from {checkpoint}", err=True)
+        raise
+
+
+def _written(file: Path) -> int:
+    """When the file was written (ns), 0 if it is not there."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -79,3 +79,22 @@ def test_ctrl_c_while_it_trains_leaves_no_process_behind(tmp_path: Path) -> None
     finally:
         process.kill()
     assert not list(tmp_path.glob("headrace-demo-*")), "its folder is gone"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_it_plays_leaves_nothing_behind(number: signal.Signals, status: int, tmp_path: Path) -> None:
+    """SIGINT also where it is ignored at the start, as for a job in the background of a script."""
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    process = start(tmp_path, "--events", "20000", "--keep", before=ignored)
+    try:
+        until(lambda: "workers ready" in said(tmp_path), 120, lambda: said(tmp_path))
+        time.sleep(4)
+        started = descendants(process.pid)
+        process.send_signal(number)
+        assert process.wait(20) == status, said(tmp_path)
+        left = {pid: line for pid, line in started.items() if processes().get(pid, (0, ""))[1] == line}
+        assert not left
+    finally:
+        process.kill()
+    assert "Traceback" not in said(tmp_path)
+    assert not list(tmp_path.glob("headrace-demo-*")), "its folder is gone"

@@ -61,7 +61,7 @@ def test_a_model_trained_on_the_archive_answers_until_it_is_taken_back(settings:
         small = ("--epochs", "2", "--device", "cpu", "--set", "dims=16", "--set", "tokens=512", "--set", "lr=0.02")
         assert headrace(settings, "train", "--log", archive, "--out", model, *small) == model
         verdict = json.loads(headrace(settings, "gate", model, "--log", archive, "--json"))
-        version = json.loads(headrace(settings, "publish-model", model))["version"]
+        version = json.loads(headrace(settings, "publish-model", model, "--json"))["version"]
         assert verdict["version"] == version
 
         on_trial(settings, worker, version)

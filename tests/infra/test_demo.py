@@ -140,14 +140,36 @@ def test_each_part_has_the_rate_that_was_asked_for(shop: demo.Shop, monkeypatch:
     monkeypatch.setattr(demo.publishing, "publish_log", publish_log)
     monkeypatch.setattr(demo.publishing, "publish_catalogue", lambda *arguments: 0)
     player = demo.Player(Settings(), shop, [demo.Part(60), demo.Part(80, lambda number: 100.0), demo.Part(100, slower)])
-    player.start()
-    player._thread.join(20)
+    with player.running():
+        player._thread.join(20)
     assert player.failure is None
     assert len(sent) == 100
     assert player.rates[1:] == pytest.approx([19 / (sent[79] - sent[60]), 19 / (sent[99] - sent[80])], rel=0.05)
     assert player.rates[1] <= 101
     assert player.rates[2] <= 51
     assert asked == list(range(80, 100))
+
+
+def test_what_is_still_to_be_published_does_not_outlive_the_demo(
+    shop: demo.Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The producer is closed while there is a broker; later kafka-python would wait for one, and complain."""
+    closed: list[int] = []
+
+    def publish_log(settings: Settings, lines: Iterator[bytes], *rest: Any, **options: Any) -> None:
+        try:
+            for _ in lines:
+                pass
+        finally:
+            closed.append(1)
+
+    monkeypatch.setattr(demo.publishing, "publish_log", publish_log)
+    monkeypatch.setattr(demo.publishing, "publish_catalogue", lambda *arguments: 0)
+    player = demo.Player(Settings(), shop, [demo.Part(100, lambda number: 0.001)])
+    with pytest.raises(KeyboardInterrupt), player.running():
+        raise KeyboardInterrupt
+    assert (closed, player.failure, player._thread.is_alive()) == ([1], None, False)
+    assert player.sent < 100
 
 
 @pytest.mark.parametrize(

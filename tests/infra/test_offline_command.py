@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from infra.cli import cli
 from infra.settings import Settings
 from online_models.errors import ServiceError
 from streams.contracts.events import Event
+from tests.integration.stream_support import until
 
 T = 1_700_000_000_000
 EVENTS = 400
@@ -95,3 +99,23 @@ def test_a_log_that_is_named_is_read_as_it_is(offline: Callable[..., Result], tm
 
     done = offline(never, "--log", str(filled(tmp_path / "mine")), "--fewest", "1000000")
     assert f"{EVENTS} new events" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_service_also_where_the_shell_has_sigint_ignored(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    """A job in the background of a script starts with SIGINT ignored."""
+    arguments = ["offline", "--log", str(filled(tmp_path / "mine")), "--no-announce", "--fewest", "1000000"]
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from infra.cli import main; main()"
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments, "--data-dir", str(tmp_path / "data")], stderr=said
+        )
+    try:
+        until(lambda: "round 1 waited" in (tmp_path / "said").read_text(), 60, lambda: (tmp_path / "said").read_text())
+        process.send_signal(number)
+        assert process.wait(20) == status
+    finally:
+        process.kill()
+    assert "Traceback" not in (tmp_path / "said").read_text()

@@ -86,9 +86,9 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout_s: float = 10.0) -> int:
-        """SIGTERM; the exit status, which has to come in time."""
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, timeout_s: float = 10.0, number: signal.Signals = signal.SIGTERM) -> int:
+        """SIGTERM, or another signal; the exit status, which has to come in time."""
+        self.process.send_signal(number)
         return self.wait(timeout_s)
 
     def wait(self, timeout_s: float = 60.0) -> int:

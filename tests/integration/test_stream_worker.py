@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,8 @@ def test_events_become_lists_and_a_restart_goes_on(settings: Settings, tmp_path:
         publish(settings, second)
         await_answers(settings, second)
         assert worker.get("/recommendations/user-1")[1]["generic"] is None, "the first run is forgotten"
+        assert worker.stop(number=signal.SIGINT) == 130, worker.output
+        assert "Traceback" not in worker.output
     published = lists(settings)
     assert Counter(x["caused_by"]["event_id"] for x in published).most_common(1)[0][1] == 1, "an answer came twice"
     assert len(published) == 400

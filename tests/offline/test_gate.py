@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -182,8 +183,15 @@ def test_the_command_says_why(good: Artefact, tmp_path: Path) -> None:
     log = str(written(LOG, tmp_path / "log.jsonl"))
     done = CliRunner().invoke(command, [str(good.folder), "--log", log, "--live", str(good.folder)])
     assert done.exit_code == 0, done.output
-    assert "mrr@20" in done.stdout
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[-1].startswith(f"accepted: {good.manifest.version} is sane, and less than 2% worse")
+    assert any(line.startswith("mrr@20") for line in lines)
+    assert "vectors without NaN or infinity 100.00% 100%" in lines
+    assert "items of the other that it knows, by events 100.0% at least 95%" in lines
     random_like(good, tmp_path / "bad")
     refused = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--live", str(good.folder), "--json"])
     assert isinstance(refused.exception, QualityError)
     assert '"faults":["hr@20' in refused.stdout
+    assert json.loads(refused.stdout)["accepted"] is False
+    in_words = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--margin", "0.005"])
+    assert in_words.stdout.splitlines()[-1].startswith("refused with a margin of 0.5%, for ")

@@ -71,6 +71,16 @@ def test_incremental_training_keeps_the_past_and_adds_the_new(tmp_path: Path) ->
     assert found.run.validation[0] > cold.run.validation[0], "a warm start is ahead after one epoch"
 
 
+def test_a_log_that_holds_a_part_of_the_past_is_enough_to_go_on(tmp_path: Path) -> None:
+    """The manifest says what the version has learned in all, not what the log of its last training held."""
+    first = job.train(ring_log(400), tmp_path / "a", CONFIG).manifest.trained
+    since = ring_log(200, start=START + 300 * 60_000)  # from session 300 of the first log on
+    found = job.train(since, tmp_path / "b", CONFIG, live=tmp_path / "a").manifest.trained
+    learned = int((since.times <= found.to_ms).sum()) - int((since.times <= first.to_ms).sum())
+    assert found.from_ms == first.from_ms
+    assert found.events == first.events + learned > first.events
+
+
 def test_a_live_version_of_another_shape_is_refused(tmp_path: Path) -> None:
     job.train(ring_log(), tmp_path / "a", CONFIG)
     other = JobConfig(settings={"dims": 8}, train=CONFIG.train)

@@ -175,9 +175,11 @@ def test_a_url_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_publishes_without_a_broker_when_told_so(tmp_path: Path) -> None:
     args = [str(made(tmp_path / "a")), "--to", str(tmp_path / "p"), "--no-announce"]
-    done = CliRunner().invoke(command, args, catch_exceptions=False)
+    done = CliRunner().invoke(command, [*args, "--json"], catch_exceptions=False)
     found = msgspec.json.decode(done.stdout, type=Announcement)
     assert (tmp_path / "p" / found.version / MANIFEST).exists()
+    told = CliRunner().invoke(command, args, catch_exceptions=False)
+    assert told.stdout == f"{found.version}: copied to {found.uri}, not announced\n"
 
 
 def test_what_is_published_is_found_by_its_version(place: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -15,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli import cli
-from offline import schedule
+from offline.excerpt import Excerpt
 from offline.gate import GateConfig
 from offline.job import JobConfig
 from offline.log import Log, read
 from offline.publish import InUse
-from offline.schedule import Outcome, Plan, State, once, serve
+from offline.schedule import Outcome, Plan, once, serve
+from offline.state import STATE, State
 from offline.train import TrainConfig
 from online_models import embeddings
 from online_models.errors import InputError, ServiceError
@@ -36,7 +38,7 @@ GATE = GateConfig(queries=50, margin=0.05)
 
 
 def plan(folder: Path, log: Log | None = None) -> Plan:
-    return Plan(folder / "work", lambda: log or ring_log(), str(folder / "to"), CONFIG, GATE, fewest=100)
+    return Plan(folder / "work", lambda *_: log or ring_log(), str(folder / "to"), CONFIG, GATE, fewest=100)
 
 
 def test_rounds_publish_wait_and_go_on(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_versions_in_use_are_not_removed(tmp_path: Path) -> None:
     used = replace(plan(tmp_path), keep=1)
     for events in (500, 600, 700):
         fleet = InUse(kept=frozenset({told[0].version})) if told else InUse()
-        again = replace(used, read=lambda n=events: ring_log(n), fleet=lambda f=fleet: f)
+        again = replace(used, read=lambda *_, n=events: ring_log(n), fleet=lambda f=fleet: f)
         assert once(again, told.append, Event()).what == "published"
     assert {p.name for p in (tmp_path / "to").iterdir()} == {told[0].version, told[2].version}
 
@@ -90,9 +92,9 @@ def test_as_long_as_nothing_has_happened_it_waits(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "log.jsonl").write_text("")
     for empty in ("archive", "log.jsonl"):
-        found = once(replace(plan(tmp_path), read=lambda e=empty: read(tmp_path / e)), lambda a: None, Event())
+        found = once(replace(plan(tmp_path), read=lambda *_, e=empty: read(tmp_path / e)), lambda a: None, Event())
         assert (found.what, found.told) == ("waited", "no events yet, about 500 are needed")
-    found = once(replace(plan(tmp_path), read=lambda: read(tmp_path / "none")), lambda a: None, Event())
+    found = once(replace(plan(tmp_path), read=lambda *_: read(tmp_path / "none")), lambda a: None, Event())
     assert (found.what, "nothing at" in found.told) == ("failed", True), "a path that leads nowhere is a fault"
 
 
@@ -100,11 +102,11 @@ def test_before_the_gate_could_decide_anything_nothing_is_trained(tmp_path: Path
     found = once(plan(tmp_path, ring_log(50)), lambda a: None, Event())
     assert found.what == "waited"
     assert found.told == (
-        "25 next-item queries in the newest 10% of 300 events, the gate needs 50: with about 600 events there are as many"
+        "25 next-item queries in the newest 30 of 300 events, the gate needs 50: about 300 more events are needed"
     )
     assert not list((tmp_path / "work").glob("candidate-*"))
     few = once(replace(plan(tmp_path, ring_log(5)), fewest=10), lambda a: None, Event())
-    assert "of 30 events, the gate needs 50: with about 500" in few.told
+    assert "of 30 events, the gate needs 50: about 470 more" in few.told
 
 
 def test_a_service_without_events_for_the_gate_is_refused(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_other_settings_start_anew_and_are_judged_beside_the_live_version(tmp_pa
 def test_a_round_that_fails_is_told_and_the_next_one_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     calls = []
 
-    def read() -> Log:
+    def read(*_: object) -> Log:
         calls.append(1)
         if len(calls) == 1:
             raise ServiceError("a disk", "none", "plug it in")
@@ -169,7 +171,7 @@ def test_rounds_never_overlap_and_missed_starts_are_left_out(tmp_path: Path, cap
             now[0] += timeout or 0.0
             return False
 
-    def read() -> Log:
+    def read(*_: object) -> Log:
         starts.append(now[0])
         now[0] += (5, 25, 12, 1)[len(starts) - 1]
         raise InputError("a log", "none", "wait")
@@ -183,7 +185,7 @@ def test_rounds_never_overlap_and_missed_starts_are_left_out(tmp_path: Path, cap
 def test_a_second_service_is_refused(tmp_path: Path) -> None:
     entered, leave = Event(), Event()
 
-    def read() -> Log:
+    def read(*_: object) -> Log:
         entered.set()
         leave.wait(20)
         raise InputError("a log", "none", "wait")
@@ -203,15 +205,15 @@ def test_a_stop_ends_a_wait_and_a_training(tmp_path: Path) -> None:
     stop = Event()
     threading.Timer(0.1, stop.set).start()
     began = time.monotonic()
-    failing = replace(plan(tmp_path), read=lambda: (_ for _ in ()).throw(InputError("a log", "none", "wait")))
+    failing = replace(plan(tmp_path), read=lambda *_: (_ for _ in ()).throw(InputError("a log", "none", "wait")))
     serve(failing, 1000, lambda a: None, stop)
     assert time.monotonic() - began < 20
     assert once(plan(tmp_path), lambda a: None, stop) == Outcome(
-        "stopped", "the training's checkpoint stays", pytest.approx(0, abs=60)
+        "stopped", "before it trained", pytest.approx(0, abs=60)
     )
 
 
-def test_what_was_cut_off_under_other_settings_is_trained_anew(tmp_path: Path) -> None:
+def test_what_was_cut_off_is_gone_on_with_under_the_same_settings_only(tmp_path: Path) -> None:
     slow = msgspec.structs.replace(CONFIG, train=msgspec.structs.replace(CONFIG.train, check_s=0.0))
 
     class Later(Event):
@@ -220,13 +222,70 @@ def test_what_was_cut_off_under_other_settings_is_trained_anew(tmp_path: Path) -
         def is_set(self) -> bool:
             return bool(list((tmp_path / "work").glob("*.checkpoint")))
 
-    assert once(replace(plan(tmp_path), job=slow), lambda a: None, Later()).what == "stopped"
-    found = once(plan(tmp_path), lambda a: None, Event())
+    cut = once(replace(plan(tmp_path), job=slow), lambda a: None, Later())
+    assert (cut.what, cut.told) == ("stopped", "the training's checkpoint stays")
+    [checkpoint] = (tmp_path / "work").glob("*.checkpoint")
+    other = msgspec.structs.replace(CONFIG, train=msgspec.structs.replace(CONFIG.train, lr=0.03))
+    assert once(replace(plan(tmp_path), job=other), lambda a: None, Event()).what == "published"
+    assert not checkpoint.exists()
+
+
+def test_a_round_reads_from_the_live_version_on_if_it_goes_on_from_it(tmp_path: Path) -> None:
+    asked: list[Excerpt | None] = []
+
+    def reads(sessions: int) -> Callable[..., Log]:
+        return lambda excerpt, look: (asked.append(excerpt), ring_log(sessions))[1]
+
+    told: list[Announcement] = []
+    for sessions in (400, 600, 601):
+        once(replace(plan(tmp_path), read=reads(sessions)), told.append, Event())
+    other = JobConfig(model="gru4rec", settings={"dims": 24, "dropout": 0.1}, train=CONFIG.train)
+    once(replace(plan(tmp_path), read=reads(800), job=other), told.append, Event())
+    first, second, _ = told
+    wanted = [Excerpt(version.trained.to_ms, 5 * CONFIG.exemplars) for version in (first, second)]
+    assert asked == [None, *wanted, None], "another model learns from all there is"
+
+
+def test_a_stop_ends_the_reading(tmp_path: Path) -> None:
+    log, stop = written(ring_log(), tmp_path / "log.jsonl"), Event()
+
+    def reads(excerpt: Excerpt | None, look: Callable[[], None]) -> Log:
+        stop.set()
+        return read(log, excerpt=excerpt, look=look)
+
+    found = once(replace(plan(tmp_path), read=reads), lambda a: None, stop)
+    assert (found.what, found.told) == ("stopped", "while it read the events")
+
+
+def test_a_version_of_other_settings_is_trained_and_not_the_one_that_could_not_be_published(tmp_path: Path) -> None:
+    def down(announcement: Announcement) -> None:
+        raise ServiceError("a broker", "none", "start it")
+
+    assert once(plan(tmp_path), down, Event()).what == "failed"
+    other = JobConfig(model="gru4rec", settings={"dims": 24, "dropout": 0.1}, train=CONFIG.train)
+    found = once(replace(plan(tmp_path), job=other), lambda a: None, Event())
     assert found.what == "published", found.told
+    assert embeddings.read(tmp_path / "work" / State.of(tmp_path / "work").live).manifest.dims == 24
+    assert len(list((tmp_path / "work").glob("candidate-*"))) == 1, "the other one is gone"
+
+
+def test_a_refusal_counts_for_the_settings_that_it_was_made_under(tmp_path: Path) -> None:
+    """What is refused is tried again when something has been changed, without new events; a laxer gate trains nothing anew."""
+    strict = replace(plan(tmp_path), gate=GateConfig(directions=1000, queries=50))
+    assert once(strict, lambda a: None, Event()).what == "refused"
+    [made] = (tmp_path / "work").glob("candidate-*")
+    written = made.stat().st_mtime_ns
+    assert once(strict, lambda a: None, Event()).what == "waited"
+    lax = once(plan(tmp_path), lambda a: None, Event())
+    assert lax.what == "published", lax.told
+    assert [p.stat().st_mtime_ns for p in (tmp_path / "work").glob("candidate-*")] == [written]
+    assert once(replace(plan(tmp_path), gate=GateConfig(margin=0.5)), lambda a: None, Event()).what == "waited", (
+        "what was published is not made again"
+    )
 
 
 def test_a_damaged_state_is_said(tmp_path: Path) -> None:
-    (tmp_path / schedule.STATE).write_text("{")
+    (tmp_path / STATE).write_text("{")
     with pytest.raises(InputError, match="remove it to start anew"):
         State.of(tmp_path)
     State("a", 5).keep(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -61,6 +62,21 @@ async def test_health_and_readiness(client: Client) -> None:
     assert (await client.get("/recommendations/ada"))[0] == 503
     client.state = "ready"
     assert await client.get("/readyz") == (200, {"state": "ready"})
+
+
+async def test_the_page_at_the_address_that_a_worker_names_leads_to_what_is_there(serving: Client) -> None:
+    status, page = await serving.get("/")
+    assert status == 200
+    assert "State: ready" in page
+    links = re.findall(r'href="([^"]+)"', page)
+    assert links == ["recommendations/1?k=5", "readyz", "healthz", "metrics"]
+    for link in links:
+        assert (await serving.get(f"/{link}"))[0] == 200
+
+
+async def test_the_page_is_there_before_the_worker_is_ready_and_holds_no_markup_of_others(client: Client) -> None:
+    client.state = "waiting for <b>"
+    assert "State: waiting for &lt;b&gt;" in (await client.get("/"))[1]
 
 
 async def test_a_known_user_gets_a_list_best_first(serving: Client) -> None:

@@ -106,26 +106,18 @@ class Scorer:
             generic = "nothing is known of the user yet"
         return Ranked(rows[:found], scores[:found], at[:found], active, weights, q.recent, generic)
 
-    def explore(self, ranked: Ranked, rate: float, draw: str) -> float | None:
-        """Of the list just ranked: with probability ``rate`` give the first place to any candidate, each as likely, and move the
-        others down by one.
 
-        The draw is a function of the text ``draw``. Returns the probability with which the item now first came there:
-        ``rate / n``, and ``1 - rate`` more for the best one of the ``n`` candidates. None (and nothing done) where there is no candidate.
-        """
-        n = self.candidates.n
-        if n == 0 or len(ranked.rows) == 0:
-            return None
-        first = int(ranked.at[0])
-        drawn = hash_id(f"explore/{draw}")
-        place = first
-        if (drawn & 0xFFFFFFFF) < rate * 2.0**32:
-            place = (drawn >> 32) * n >> 32
-            row = int(self.candidates.rows[place])
-            found = np.flatnonzero(ranked.rows == row)
-            end = int(found[0]) if len(found) else len(ranked.rows) - 1
-            score = float(self._scores[place])
-            for values, value in ((ranked.rows, row), (ranked.at, place), (ranked.scores, score)):
-                values[1 : end + 1] = values[:end].copy()
-                values[0] = value
-        return rate / n + (1.0 - rate if place == first else 0.0)
+def explore(ranked: Ranked, rate: float, draw: str) -> float | None:
+    """With probability ``rate`` give the first place to an item of the list, each as likely; those above it move down by one.
+
+    The draw is a function of the text ``draw``. Returns the probability with which the item now first came there: ``rate / n``,
+    and ``1 - rate`` more for the best one, of a list of ``n``. None where the list is empty.
+    """
+    n = len(ranked.rows)
+    if n == 0:
+        return None
+    drawn = hash_id(f"explore/{draw}")
+    place = (drawn >> 32) * n >> 32 if (drawn & 0xFFFFFFFF) < rate * 2.0**32 else 0
+    for values in (ranked.rows, ranked.at, ranked.scores):
+        values[: place + 1] = np.roll(values[: place + 1], 1)
+    return rate / n + (1.0 - rate if place == 0 else 0.0)

@@ -18,7 +18,7 @@ from .contracts.recommendations import Cause, ModelVersion, Recommendation, Reco
 from .experiments import NONE, Assignment, Treatment
 from .knowledge import Knowledge
 from .reasons import FILL, in_words, loudest
-from .scoring import Ranked, Scorer
+from .scoring import Ranked, Scorer, explore
 from .user_state import UserState
 
 MODEL, RELEASE = "headrace-blend", "1"
@@ -81,7 +81,7 @@ class Server:
         ranked = self._scorer.rank(state, now, k, self._x, version, treatment)
         propensity = None
         if treatment.explore:
-            propensity = self._scorer.explore(ranked, treatment.explore, name)
+            propensity = explore(ranked, treatment.explore, name)
         return Recommendation(
             request_id=name, user_id=state.user_id, timestamp=now, caused_by=cause,
             items=self._items(ranked, state, self._x), model=named(version),

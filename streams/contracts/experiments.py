@@ -36,7 +36,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One way to recommend; what it does not name is as for everybody.
 
     ``model``: a version of the deep model, or ``none``. ``sources``: the only lists that name candidates. ``explore``:
-    probability that the first place goes to a candidate drawn at random.
+    probability that the first place goes to an item of the list drawn at random.
     """
 
     name: Name

@@ -12,6 +12,7 @@ from streams.contracts.events import Source
 from streams.contracts.experiments import BlendChange, Definition, Experiment, FilterChange, Variant
 from streams.experiment_rules import begin, ramp, stop
 from streams.pipeline import Pipeline
+from streams.scoring import explore
 from tests import versions
 from tests.worlds import shop_log
 
@@ -87,7 +88,7 @@ def test_exploring_says_how_likely_the_first_place_was():
 
 
 def test_propensities_are_frequencies():
-    """Each candidate comes first about as often as its propensity says."""
+    """Each item of the list comes first about as often as its propensity says."""
     pipeline, _ = play(LOG)
     state = pipeline.sessions.peek(LOG[-1].user_id)
     counts: Counter[str] = Counter()
@@ -96,7 +97,7 @@ def test_propensities_are_frequencies():
     draws = 4_000
     for n in range(draws):
         ranked = pipeline.scorer.rank(state, pipeline.knowledge.now_ms, 20, x, None)
-        propensity = pipeline.scorer.explore(ranked, 0.3, f"draw {n}")
+        propensity = explore(ranked, 0.3, f"draw {n}")
         first = pipeline.knowledge.items.ids[ranked.rows[0]]
         counts[first] += 1
         told[first] = propensity

@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import InputError
 from .logged import Floats, Logged, effective_sample_size
 from .results import DEFAULT, Inference, Result, Terms, conclude
-from .tuning import choose, grid
+from .tuning import Bound, choose, grid
 
 
 def on_policy(log: Logged, inference: Inference = DEFAULT) -> Result:
@@ -92,20 +92,22 @@ def sndr(log: Logged, clip: float | None = None, inference: Inference = DEFAULT)
 
 
 def switch_dr(
-    log: Logged, tau: float | Sequence[float] | None = None, inference: Inference = DEFAULT, reward_range: float = 1.0
-) -> Result:
+    log: Logged, tau: float | Sequence[float] | None = None, inference: Inference = DEFAULT, bound: Bound = "direct",
+    reward_range: float = 1.0,
+) -> Result:  # fmt: skip
     """DR where the weight is at most ``tau``, the model alone where it is larger.
 
-    Several values, or None (a grid over the weights): the one with the lowest bound of the squared error is taken
-    (`choose`, for rewards that differ by at most ``reward_range``). The interval does not know of that choice.
+    Several values, or None (a grid over the weights): the one with the lowest squared error is taken, as far as the log
+    tells (`choose`, with ``bound`` and ``reward_range``). The interval does not know of that choice.
     """
     if tau is None:
         tau = grid(log.weights)
-    return _tuned("switch_dr", "tau", log, tau, _switched, inference, reward_range)
+    return _tuned("switch_dr", "tau", log, tau, _switched, inference, bound, reward_range)
 
 
 def dros(
-    log: Logged, shrinkage: float | Sequence[float] | None = None, inference: Inference = DEFAULT, reward_range: float = 1.0
+    log: Logged, shrinkage: float | Sequence[float] | None = None, inference: Inference = DEFAULT, bound: Bound = "direct",
+    reward_range: float = 1.0,
 ) -> Result:  # fmt: skip
     """DR with weights shrunk to λw / (w² + λ), λ = ``shrinkage``: 0 is the direct method, infinity is DR.
 
@@ -113,7 +115,7 @@ def dros(
     """
     if shrinkage is None:
         shrinkage = grid(log.weights**2, spread=100.0)
-    return _tuned("dros", "shrinkage", log, shrinkage, _shrunk, inference, reward_range)
+    return _tuned("dros", "shrinkage", log, shrinkage, _shrunk, inference, bound, reward_range)
 
 
 def evaluate(log: Logged, clip: float | None = None, inference: Inference = DEFAULT) -> list[Result]:
@@ -168,7 +170,7 @@ def _shrunk(weights: Floats, shrinkage: float) -> Floats:
 
 def _tuned(
     name: str, setting: str, log: Logged, values: float | Sequence[float], change: Callable[[Floats, float], Floats],
-    inference: Inference, reward_range: float,
+    inference: Inference, bound: Bound, reward_range: float,
 ) -> Result:  # fmt: skip
     predicted, _ = _model(log)
     candidates = [float(value) for value in np.atleast_1d(np.asarray(values, np.float64))]
@@ -179,5 +181,5 @@ def _tuned(
     best = 0
     if len(candidates) > 1:
         rounds = [terms.base + terms.numerator for terms in (_corrected(log, weights) for weights in changed)]
-        best = choose(raw, changed, rounds, log.reward - predicted, reward_range)
+        best = choose(raw, changed, rounds, log.reward - predicted, bound, reward_range)
     return _conclude(name, log, changed[best], _corrected(log, changed[best]), inference, {setting: candidates[best]})

@@ -98,8 +98,9 @@ def _credible(cell: Ints, reward: Floats, shape: tuple[int, int]) -> Floats:
         within = float(np.sum(squares[p] - count[p] * mean[p] ** 2)) / max(n - seen, 1.0)
         room = n - float(np.sum(count[p] ** 2)) / n
         apart = float(np.sum(count[p] * (mean[p] - centre) ** 2)) - (seen - 1) * within
-        between = apart / room if room > 0.0 else 0.0
-        # cells that differ by no more than chance all get their position's mean
-        trust = count[p] / (count[p] + within / between) if between > 0.0 else np.zeros(shape[1])
+        trust = np.zeros(shape[1])
+        # cells that differ by no more than chance, or of one row each, all get their position's mean
+        if apart > 0.0 and room > 0.0 and n > seen:
+            np.divide(count[p] * apart, count[p] * apart + within * room, out=trust, where=count[p] > 0)
         out[p] = trust * mean[p] + (1.0 - trust) * centre
     return out

@@ -48,13 +48,15 @@ def single(log: dict, target: np.ndarray, q: np.ndarray) -> dict[str, float]:
         out[f"switch_dr {tau}"] = ope.SwitchDoublyRobust(lambda_=tau).estimate_policy_value(**modelled)
     for shrinkage in LAMBDAS:
         out[f"dros {shrinkage}"] = ope.DoublyRobustWithShrinkage(lambda_=shrinkage).estimate_policy_value(**modelled)
-    tuned = {
-        "switch_dr": ope.SwitchDoublyRobustTuning(lambdas=TAUS, tuning_method="mse", delta=0.05),
-        "dros": ope.DoublyRobustWithShrinkageTuning(lambdas=LAMBDAS[1:], tuning_method="mse", delta=0.05),
-    }
-    for name, estimator in tuned.items():
-        out[f"{name} tuned"] = estimator.estimate_policy_value_with_tuning(**modelled)
-        out[f"{name} chosen"] = estimator.best_hyperparam
+    for bound in ("direct", "upper"):
+        how = {"tuning_method": "mse", "delta": 0.05, "use_bias_upper_bound": bound == "upper"}
+        tuned = {
+            "switch_dr": ope.SwitchDoublyRobustTuning(lambdas=TAUS, **how),
+            "dros": ope.DoublyRobustWithShrinkageTuning(lambdas=LAMBDAS[1:], **how),
+        }
+        for name, estimator in tuned.items():
+            out[f"{name} {bound}"] = estimator.estimate_policy_value_with_tuning(**modelled)
+            out[f"{name} {bound} chosen"] = estimator.best_hyperparam
     return {name: float(value) for name, value in out.items()}
 
 

@@ -38,17 +38,20 @@ def ours(log: Logged) -> dict[str, float]:
         "dr": off_policy.dr(log, inference=ANY_ESS),
         "dr clipped": off_policy.dr(log, CLIP, ANY_ESS),
         "sndr": off_policy.sndr(log, inference=ANY_ESS),
-        "switch_dr tuned": off_policy.switch_dr(log, TAUS, ANY_ESS),
-        "dros tuned": off_policy.dros(log, LAMBDAS[1:], ANY_ESS),
+        "switch_dr direct": off_policy.switch_dr(log, TAUS, ANY_ESS),
+        "switch_dr upper": off_policy.switch_dr(log, TAUS, ANY_ESS, "upper"),
+        "dros direct": off_policy.dros(log, LAMBDAS[1:], ANY_ESS),
+        "dros upper": off_policy.dros(log, LAMBDAS[1:], ANY_ESS, "upper"),
     }
     out |= {f"switch_dr {tau}": off_policy.switch_dr(log, tau, ANY_ESS) for tau in TAUS}
     # λ = 0 has no weights left: an answer of the direct method's, which is not given under this name
     out |= {f"dros {each}": off_policy.dros(log, each, ANY_ESS) for each in LAMBDAS if each}
     values = {name: value(result) for name, result in out.items()}
     for name, setting in (("switch_dr", "tau"), ("dros", "shrinkage")):
-        tuned = out[f"{name} tuned"]
-        assert isinstance(tuned, Estimate)
-        values[f"{name} chosen"] = tuned.settings[setting]
+        for bound in ("direct", "upper"):
+            tuned = out[f"{name} {bound}"]
+            assert isinstance(tuned, Estimate)
+            values[f"{name} {bound} chosen"] = tuned.settings[setting]
     return values
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from river import proba
 
-from ..confidence_sequence import ConfidenceSequence
 from ..errors import InputError
+from .average_sequence import AverageSequence
 from .draws import uniform
 
 _STEPS = 160  # of a belief's range; the error of a probability is about 1e-4
@@ -123,14 +123,14 @@ class ArmValue:
     >>> for n in range(4000):
     ...     value.update(chosen=n % 2 == 0, success=n % 8 == 0, propensity=0.5)
     >>> round(value.mean, 2), [round(bound, 2) for bound in value.interval]
-    (0.25, [0.21, 0.3])
+    (0.25, [0.2, 0.3])
     """
 
     def __init__(self, floor: float, alpha: float = 0.05) -> None:
         if not 0.0 < floor <= 1.0:
             raise InputError("0 < floor <= 1", repr(floor), "give the lowest propensity that occurs")
         self.floor = floor
-        self.sequence = ConfidenceSequence(0.0, 1.0 / floor, alpha)
+        self.sequence = AverageSequence(0.0, 1.0 / floor, alpha)
 
     def update(self, chosen: bool, success: bool, propensity: float) -> None:
         """One impression of any arm: whether it was this arm's, and the propensity of this arm then."""
@@ -146,6 +146,6 @@ class ArmValue:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Holds the arm's rate at all times at once with probability 1 - alpha."""
+        """Holds the arm's average rate so far at all times at once with probability 1 - alpha."""
         low, high = self.sequence.interval
         return low, min(high, 1.0)

@@ -14,8 +14,8 @@ from enum import IntEnum
 from itertools import filterfalse
 from typing import Generic, TypeVar
 
-from ..confidence_sequence import ConfidenceSequence
 from ..errors import InputError
+from .average_sequence import AverageSequence
 from .draws import bits
 
 T = TypeVar("T", bound=Hashable)
@@ -136,7 +136,7 @@ class Preference:
     """
 
     def __init__(self, alpha: float = 0.05) -> None:
-        self.sequence = ConfidenceSequence(-1.0, 1.0, alpha)
+        self.sequence = AverageSequence(-1.0, 1.0, alpha)
         self.lists = self.wins = self.losses = self.draws = 0
 
     def update(self, shown: Interleaved[T], clicked: Iterable[T]) -> None:
@@ -162,7 +162,7 @@ class Preference:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Holds the expected `mean` at all times at once with probability 1 - alpha (`confidence_sequence`)."""
+        """Holds the expected `mean` of the lists so far at all times at once with probability 1 - alpha."""
         return self.sequence.interval
 
     @property

@@ -8,7 +8,20 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import ader, determinism, live, losses, models, quality, sequences, swap, trial
+from tests.bench import (
+    ader,
+    bandit,
+    determinism,
+    interleaving,
+    live,
+    losses,
+    models,
+    off_policy,
+    quality,
+    sequences,
+    swap,
+    trial,
+)  # fmt: skip
 
 
 @click.group(invoke_without_command=True)
@@ -32,6 +45,9 @@ main.add_command(ader.command, "ader")
 main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
 main.add_command(trial.command, "trial")
+main.add_command(off_policy.command, "off-policy")
+main.add_command(interleaving.command, "interleaving")
+main.add_command(bandit.command, "bandit")
 
 if __name__ == "__main__":
     main()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .estimators import dm, dr, dros, evaluate, ipw, on_policy, replay, sndr, snipw, switch_dr
 from .logged import Logged, effective_sample_size
-from .results import Estimate, Inference, NoEstimate, Result
+from .results import GIVEN, Estimate, Inference, NoEstimate, Result
 from .reward_model import CellMeans
 from .slate import SlateLog, cascade_dr, independent_ips, reward_interaction_ips, standard_ips
 
 __all__ = [
+    "GIVEN",
     "CellMeans",
     "Estimate",
     "Inference",

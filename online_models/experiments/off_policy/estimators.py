@@ -132,7 +132,7 @@ def _conclude(
 ) -> Result:  # fmt: skip
     return conclude(
         name, terms, ess=effective_sample_size(weights), mean_weight=float(log.weights.mean()), block=log.block,
-        inference=inference, settings=settings,
+        inference=inference, settings=settings, trusts_model=name in ("dm", "switch_dr", "dros"),
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from .logged import Floats, Ints
 
 FEWEST_BLOCKS = 20
 """An interval from fewer independent blocks would be a guess at its own width."""
+GIVEN = ", given the reward model"
+"""Marks the method of an interval that takes the model as it is: too narrow by as much as the model may be wrong."""
 _CELLS = 4_000_000  # drawn numbers held at a time
 
 
@@ -50,8 +52,9 @@ class Estimate:
     """The value of the evaluation policy, in units of reward an impression (or a slate), and how sure that is.
 
     ``low`` and ``high`` hold it with probability ``1 - alpha`` as far as chance goes; a bias (of a reward model, of weights
-    cut off) is not in them. ``method`` names how they were made. ``ess`` is Kish's effective number of rows of the
-    weights in use, ``mean_weight`` the mean of the raw ones: near 1 if the propensities are right.
+    cut off) is not in them. ``method`` names how they were made, and ends in `GIVEN` where a reward model is trusted.
+    ``ess`` is Kish's effective number of rows of the weights in use, ``mean_weight`` the mean of the raw ones: near 1 if the
+    propensities are right.
     """
 
     estimator: str
@@ -92,7 +95,7 @@ class Terms:
 
 def conclude(
     estimator: str, terms: Terms, *, ess: float, mean_weight: float, block: Ints | None, inference: Inference,
-    settings: Mapping[str, float] | None = None,
+    settings: Mapping[str, float] | None = None, trusts_model: bool = False,
 ) -> Result:  # fmt: skip
     """The value of the terms with its interval, or why there is none."""
     sums = _by_block(terms, block)
@@ -116,7 +119,7 @@ def conclude(
         se = float(np.sqrt(blocks / (blocks - 1) * np.sum(influence**2)))
         z = NormalDist().inv_cdf(1.0 - inference.alpha / 2.0)
         low, high = value - z * se, value + z * se
-    method = f"{inference.method} by {'row' if block is None else 'block'}"
+    method = f"{inference.method} by {'row' if block is None else 'block'}{GIVEN if trusts_model else ''}"
     return Estimate(
         estimator, value, low, high, inference.alpha, method, ess, mean_weight, rows, blocks, settings or {}
     )

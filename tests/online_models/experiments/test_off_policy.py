@@ -115,6 +115,19 @@ def test_replay_is_right_on_a_log_that_is_not_uniform() -> None:
     assert known(off_policy.replay(log)).value == pytest.approx(0.55, abs=0.015)
 
 
+def test_an_interval_that_trusts_the_model_says_so() -> None:
+    """The direct method's is a tenth as wide as the model is wrong, and there is no row that could tell."""
+    log = world(2_000, 13, model=REWARD + 0.2)
+    trusting = known(off_policy.dm(log))
+    assert trusting.high - trusting.low < 0.05 < abs(trusting.value - TRUTH)
+    methods = {result.estimator: known(result).method for result in off_policy.evaluate(log)}
+    assert {name for name, method in methods.items() if method.endswith(off_policy.GIVEN)} == {
+        "dm",
+        "switch_dr",
+        "dros",
+    }
+
+
 def test_shrinking_and_switching_go_from_the_model_to_doubly_robust() -> None:
     log = world(3_000, 6, model=REWARD + 0.1)
     model, robust = known(off_policy.dm(log)).value, known(off_policy.dr(log)).value

@@ -101,6 +101,12 @@ def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announc
         raise InputError(
             "users as units where arms learn apart", f"unit {d.unit!r}", "set `unit: user` or `learning: shared`"
         )
+    if d.method == "interleave" and (len(names) != 2 or d.learning != "shared" or any(v.explore for v in d.variants)):
+        raise InputError(
+            "two variants that learn together and do not explore, to be interleaved",
+            ", ".join(names),
+            "correct the variants",
+        )
     if any(d.salt == reserved or d.salt.startswith("layer/") for reserved in ("holdout",)) or d.the_salt == "holdout":
         raise InputError("a salt that no other split uses", repr(d.the_salt), "choose another salt or name")
     if len({g.metric for g in d.guardrails}) < len(d.guardrails):

@@ -7,7 +7,7 @@ worker, and whoever computes the documented hash, comes to the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from online_models.base import FloatArray, IntArray
 from online_models.experiments.split import BUCKETS, Split, bucket, seed_of
 
-from .contracts.experiments import Experiment, Variant
+from .contracts.experiments import INTERLEAVED, Experiment, Variant
 from .contracts.recommendations import Exposure
 from .user_state import UserState
 
@@ -31,7 +31,8 @@ class Treatment:
     """What differs from what everybody gets. ``arm`` names the variants, for the records of quality.
 
     ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the blend's
-    weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn apart.
+    weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn apart. ``beside``: the other treatment that shares the list, with the
+    ``names`` of both variants.
     """
 
     arm: str = ""
@@ -43,6 +44,8 @@ class Treatment:
     deny_items: tuple[str, ...] = ()
     explore: float = 0.0
     apart: str | None = None
+    beside: Treatment | None = None
+    names: tuple[str, str] | None = None
 
 
 EVERYBODYS = Treatment()
@@ -96,6 +99,13 @@ class _Running:
         name = self.split.variant(unit)
         return None if name is None else self.variants[name]
 
+    def exposure(self, variant: Variant, unit: str | None, forced: bool) -> Exposure:
+        """What a record says of a list that is made under the variant."""
+        d, ramp = self.experiment.definition, self.experiment.ramps[-1].number
+        if d.method == "interleave":
+            return Exposure(d.name, INTERLEAVED, sum(self.shares.values()), unit, ramp, forced)
+        return Exposure(d.name, variant.name, self.shares.get(variant.name, 0.0), unit, ramp, forced)
+
     def forced(self, unit: str) -> Variant | None:
         """The variant that a tester gets by name, whatever the split and the rules say."""
         return self.variants.get(self.experiment.definition.forced.get(unit, ""))
@@ -146,16 +156,25 @@ class Experiments:
             forced = running.forced(unit)
             variant = forced or running.variant(unit, timestamp, context)
             if variant is not None:
-                share, ramp = running.shares.get(variant.name, 0.0), running.experiment.ramps[-1].number
                 named = None if d.unit == "user" else unit
-                found.append((running, variant, Exposure(d.name, variant.name, share, named, ramp, forced is not None)))
+                found.append((running, variant, running.exposure(variant, named, forced is not None)))
         if not found:
             return NONE
-        key = tuple((r.experiment.definition.name, v.name) for r, v, _ in found)
+        key = tuple((e.name, e.variant) for *_, e in found)
         treatment = self._treatments.get(key)
         if treatment is None:
-            treatment = self._treatments[key] = self._treat([(r.experiment, v) for r, v, _ in found])
+            treatment = self._treatments[key] = self._whole([(r.experiment, v) for r, v, _ in found])
         return Assignment(treatment, tuple(exposure for *_, exposure in found))
+
+    def _whole(self, found: list[tuple[Experiment, Variant]]) -> Treatment:
+        """The treatment of these variants; that of one experiment which interleaves has another beside it."""
+        shared = next((e for e, _ in found if e.definition.method == "interleave"), None)
+        if shared is None:
+            return self._treat(found)
+        one, other = shared.definition.variants
+        both = [self._treat([(e, v if e is not shared else picked) for e, v in found]) for picked in (one, other)]
+        arm = "+".join(arm_of(e, v) for e, v in found if e is not shared)
+        return replace(both[0], arm=arm, beside=both[1], names=(one.name, other.name))
 
     def _treat(self, found: list[tuple[Experiment, Variant]]) -> Treatment:
         values: dict[str, Any] = {"arm": "+".join(arm_of(e, v) for e, v in found)}

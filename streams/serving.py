@@ -10,6 +10,7 @@ import numpy as np
 from online_models.base import BOUGHT, FloatArray
 from online_models.covisitation import CoVisitation
 from online_models.deep import Version
+from online_models.experiments.interleaving import Team, team_draft
 from online_models.items import hash_id
 
 from .catalogue import Catalogue
@@ -77,18 +78,24 @@ class Server:
         self, name: str, state: UserState, now: int, k: int, cause: Cause | None, assignment: Assignment
     ) -> Recommendation:
         treatment, exposures = assignment.treatment, assignment.exposures
-        version = self._version_for(state.hash, treatment)
-        ranked = self._scorer.rank(state, now, k, self._x, version, treatment)
-        propensity = None
-        if treatment.explore:
-            propensity = explore(ranked, treatment.explore, name)
+        items, version, ranked, propensity = self._ranked(name, state, now, k, treatment)
+        if treatment.beside is not None and treatment.names is not None:
+            others, *_ = self._ranked(name, state, now, k, treatment.beside)
+            items, propensity = drafted(items, others, treatment.names, k, name)
         return Recommendation(
-            request_id=name, user_id=state.user_id, timestamp=now, caused_by=cause,
-            items=self._items(ranked, state, self._x), model=named(version),
+            request_id=name, user_id=state.user_id, timestamp=now, caused_by=cause, items=items, model=named(version),
             intent=state.intent if state.n_events else None,
             experiment=exposures[0] if exposures else None, experiments=list(exposures), propensity=propensity,
             generic=ranked.generic,
         )  # fmt: skip
+
+    def _ranked(
+        self, name: str, state: UserState, now: int, k: int, treatment: Treatment
+    ) -> tuple[list[RecommendedItem], Version | None, Ranked, float | None]:
+        version = self._version_for(state.hash, treatment)
+        ranked = self._scorer.rank(state, now, k, self._x, version, treatment)
+        propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
+        return self._items(ranked, state, self._x), version, ranked, propensity
 
     def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists
@@ -118,3 +125,17 @@ class Server:
                 reason = linked[source, link]
             out.append(RecommendedItem(ids[row], score, name, reason))
         return out
+
+
+def drafted(
+    one: list[RecommendedItem], other: list[RecommendedItem], names: tuple[str, str], k: int, draw: str
+) -> tuple[list[RecommendedItem], float]:
+    """The list that two variants' lists share, each item with whose pick it is, and the probability of just this list."""
+    by_id = ({item.item_id: item for item in one}, {item.item_id: item for item in other})
+    shown = team_draft([*by_id[0]], [*by_id[1]], k, hash_id(f"interleave/{draw}"))
+    items = []
+    for item_id, team in zip(shown.items, shown.teams, strict=True):
+        whose = None if team is Team.NEITHER else names[team]
+        found = by_id[team if team is not Team.NEITHER else item_id not in by_id[0]]
+        items.append(msgspec.structs.replace(found[item_id], variant=whose))
+    return items, shown.propensity

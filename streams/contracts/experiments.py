@@ -16,6 +16,9 @@ Metric = Literal["ctr", "conversion", "revenue", "hr@20"]
 
 MAX_VARIANTS = 20
 
+INTERLEAVED = "interleaved"
+"""The variant of a list that two variants share."""
+
 
 class BlendChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``learned`` false: the weights that everybody starts with instead of what was learned. ``add``: to the weight of a
@@ -68,7 +71,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     have one of these values (text) for each key. Experiments of one ``layer`` share no unit; those of no layer or of different ones are
     independent. ``layer_share``: of the layer's units that this experiment may have. ``holdout``: share of all units that are in no
     experiment that holds out as many. ``start`` and ``end``: event time in ms, from the one on and before the other.
-    ``exposure``: a list counts when it was published, or when an impression with its ``request_id`` came. ``attribution_s``:
+    ``method``: each unit has one variant; or every list is drafted from both variants; or as the first, with shares that follow
+    what is learned. ``exposure``: a list counts when it was published, or when an impression with its ``request_id`` came. ``attribution_s``:
     how long after an exposure an event still counts for it. ``forced``: unit → variant, for testers; they count for nothing.
     """
 
@@ -83,6 +87,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     holdout: Share = 0.0
     start: int | None = None
     end: int | None = None
+    method: Literal["ab", "interleave", "bandit"] = "ab"
     learning: Literal["shared", "isolated"] = "shared"
     exposure: Literal["published", "impression"] = "published"
     attribution_s: Seconds = 86_400

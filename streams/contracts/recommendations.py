@@ -14,13 +14,15 @@ class Cause(msgspec.Struct, frozen=True):
     offset: int
 
 
-class RecommendedItem(msgspec.Struct, frozen=True):
-    """One place of a list. ``source`` is the candidate source that speaks loudest for it, ``reason`` says so in words."""
+class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One place of a list. ``source`` is the candidate source that speaks loudest for it, ``reason`` says so in words.
+    ``variant``: whose pick it is, where two variants share the list."""
 
     item_id: str
     score: float
     source: str
     reason: str
+    variant: str | None = None
 
 
 class ModelVersion(msgspec.Struct, frozen=True):

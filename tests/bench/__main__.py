@@ -8,7 +8,22 @@ from pathlib import Path
 import click
 
 from infra.demo import fetch_shop
-from tests.bench import ader, determinism, experiments, live, losses, models, quality, sequences, split, swap, trial
+from tests.bench import (
+    ader,
+    bandit,
+    determinism,
+    experiments,
+    interleaving,
+    live,
+    losses,
+    models,
+    off_policy,
+    quality,
+    sequences,
+    split,
+    swap,
+    trial,
+)
 
 
 @click.group(invoke_without_command=True)
@@ -33,6 +48,9 @@ main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
 main.add_command(experiments.command, "experiments")
 main.add_command(split.command, "split")
+main.add_command(off_policy.command, "off-policy")
+main.add_command(interleaving.command, "interleaving")
+main.add_command(bandit.command, "bandit")
 main.add_command(trial.command, "trial")
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ NO_MODEL = "none"
 class Treatment:
     """What differs from what everybody gets. ``arm`` names the variants, for the records of quality.
 
-    ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the blend's
-    weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn apart. ``beside``: the other treatment that shares the list, with the
-    ``names`` of both variants.
+    ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the
+    blend's weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn
+    apart. ``beside``: the other treatment that shares the list, with the ``names`` of both variants.
     """
 
     arm: str = ""

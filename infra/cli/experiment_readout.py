@@ -18,7 +18,7 @@ from online_models.errors import InputError
 
 if TYPE_CHECKING:
     from streams.contracts.experiments import Experiment
-    from streams.readout.result import Compared, Result, Split
+    from streams.readout.result import Compared, Preferred, Result, Split
     from streams.readout.tally import Tally
 
 _WIDTH = 140
@@ -142,6 +142,11 @@ def _show(result: Result) -> None:
     )
     if result.mixed:
         console.print(f"{result.mixed:,} units saw several variants and are left out")
+    if result.preference is not None:
+        p = result.preference
+        console.print(f"of {p.lists:,} lists with a click, {p.variant} against {p.control}: {_preference(p)}")
+        console.print(f"[bold]{result.verdict}[/]")
+        return
     table = Table(title=f"against {result.control}", title_justify="left")
     for column in (
         "metric",
@@ -173,6 +178,14 @@ def _cells(c: Compared) -> tuple[str, str, str, str]:
         return "no result yet", "", "", ""
     always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
     return f"{c.effect.estimate:+.2%}", always, once, f"{c.adjusted_p:.3g}"
+
+
+def _preference(p: Preferred) -> str:
+    from online_models.experiments.effects import NoResult
+
+    if isinstance(p.effect, NoResult) or p.always is None:
+        return "no result yet"
+    return f"{p.effect.estimate:+.1%} ({p.always.low:+.1%} to {p.always.high:+.1%} at any look)"
 
 
 def _share_words(split: Split) -> str:

@@ -167,6 +167,23 @@ def compare(
     return Effect(estimate, variance, a.n, b.n, a.raw, b.raw, _dof(a, b), relative, theta)
 
 
+def level(sums: Sums, metric: Metric, *, min_units: int = 100) -> Effect | NoResult:
+    """The metric in one group, against zero: for what is zero if there is no effect, such as a preference.
+
+    >>> found = level(Sums.of_units(([y % 3 - 0.5, 2.0] for y in range(300)), 2), Metric(Kind.RATIO))
+    >>> found.estimate, round(found.error, 4), found.n
+    (0.25, 0.0236, 300)
+    """
+    if sums.n < max(2, min_units):
+        return NoResult(Reason.TOO_FEW_UNITS, f"{sums.n} units, at least {max(2, min_units)} are needed")
+    if metric.kind is Kind.RATIO and sums.totals[1] <= 0:
+        return NoResult(Reason.ZERO_DENOMINATOR, "the denominator is not above zero")
+    found = _variant(sums, metric, 0.0)
+    if found.variance <= 0.0:
+        return NoResult(Reason.ZERO_VARIANCE, "all units are alike")
+    return Effect(found.value, found.variance / found.n, 0, found.n, 0.0, found.value, found.n - 1.0, False, 0.0)
+
+
 def _function(mean: Floats, kind: Kind) -> tuple[float, Floats]:
     """Value and gradient of a metric as a function of its columns' means."""
     if kind is not Kind.RATIO:

@@ -72,7 +72,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     independent. ``layer_share``: of the layer's units that this experiment may have. ``holdout``: share of all units that are in no
     experiment that holds out as many. ``start`` and ``end``: event time in ms, from the one on and before the other.
     ``method``: each unit has one variant; or every list is drafted from both variants; or as the first, with shares that follow
-    what is learned. ``exposure``: a list counts when it was published, or when an impression with its ``request_id`` came. ``attribution_s``:
+    what is learned. ``exposure``: a list counts when it
+    was published, or when an impression with its ``request_id`` came. ``attribution_s``:
     how long after an exposure an event still counts for it. ``forced``: unit → variant, for testers; they count for nothing.
     """
 

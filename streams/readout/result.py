@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from online_models.experiments import srm
-from online_models.experiments.effects import Effect, Kind, NoResult, Reason, compare
+from online_models.experiments.effects import Effect, Kind, NoResult, Reason, compare, level
 from online_models.experiments.guardrails import Guarded, Verdict, guard
 from online_models.experiments.intervals import TUNING, Interval, fixed, gavi, msprt
 from online_models.experiments.multiple import holm
 from online_models.experiments.split import BUCKETS, Ranges
-from online_models.experiments.sums import Sums
-from streams.contracts.experiments import Experiment
+from online_models.experiments.sums import SCALE, Sums
+from streams.contracts.experiments import INTERLEAVED, Experiment
 
-from .tally import METRICS, Tally
+from .tally import METRICS, PREFERENCE, SHARED, Tally
+
+Decision = Literal["no result yet", "better", "worse", "mismatch", "harm"]
 
 EXPECTED_EFFECT = 0.05
 """Standard deviation of relative effects that `msprt` is tuned for."""
@@ -45,6 +47,19 @@ class MetricResult:
     control: float | None
     units: int
     variants: tuple[Compared, ...]
+
+
+@dataclass(frozen=True)
+class Preferred:
+    """Of lists that two variants share: how many more with a click were clicked more for ``variant`` than for ``control``, as a share
+    of those with a click (-1 to 1), and its always-valid interval."""
+
+    control: str
+    variant: str
+    units: int
+    lists: int
+    effect: Effect | NoResult
+    always: Interval | None
 
 
 @dataclass(frozen=True)
@@ -98,14 +113,17 @@ class Result:
     guardrails: tuple[GuardResult, ...]
     splits: tuple[Split, ...]
     timeline: tuple[Point, ...]
-    decision: Literal["no result yet", "better", "worse", "mismatch", "harm"]
+    decision: Decision
     verdict: str
     stop: str
+    preference: Preferred | None = None
 
 
 def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_units: int = 100) -> Result:
     """What the sums say of an experiment. ``tuning``, ``min_units``: see `gavi` and `compare`."""
     d = experiment.definition
+    if d.method == "interleave":
+        return _shared(experiment, tally, tuning, min_units)
     metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units) for name in METRICS)
     by_name = {m.metric: m for m in metrics}
     guards = tuple(
@@ -120,6 +138,29 @@ def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_u
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
         metrics, guards, splits, tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units)), decision, verdict, stop,
+    )  # fmt: skip
+
+
+def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int) -> Result:
+    """Of an experiment whose variants share every list."""
+    d = experiment.definition
+    one, other = (v.name for v in d.variants)
+    sums = tally.total(PREFERENCE, INTERLEAVED)
+    effect = level(sums, SHARED[PREFERENCE].metric, min_units=min_units)
+    found = gavi(effect, d.alpha, tuning) if isinstance(effect, Effect) else None
+    preference = Preferred(one, other, sums.n, round(sums.totals[1] / SCALE), effect, found)
+    decision: Decision = "no result yet"
+    verdict = "No result yet. The interval may be looked at again at any time."
+    if isinstance(effect, NoResult):
+        verdict = f"No result yet: {effect.message}."
+    elif found is not None and found.excludes_zero:
+        decision = "better" if found.low > 0.0 else "worse"
+        liked = other if found.low > 0.0 else one
+        verdict = f"{liked} is preferred: {other} gets {found.low:+.1%} to {found.high:+.1%} of the lists with a click more than {one}."
+    units = {INTERLEAVED: sum(tally.entered.values())}
+    return Result(
+        d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
+        (), (), decision, verdict, "", preference,
     )  # fmt: skip
 
 
@@ -219,7 +260,7 @@ def _counted(s: Split) -> str:
 
 def _verdict(
     primary: MetricResult, splits: tuple[Split, ...], guards: tuple[GuardResult, ...], alpha: float
-) -> tuple[Literal["no result yet", "better", "worse", "mismatch", "harm"], str]:
+) -> tuple[Decision, str]:
     stop = _reason_to_stop((), splits)
     if stop:
         return "mismatch", f"No effect is to be believed: {stop}. Find out where units are lost."

@@ -10,9 +10,9 @@ from typing import Any
 from online_models.errors import InputError
 from online_models.experiments.effects import Kind, Metric
 from online_models.experiments.sums import Sums
-from streams.contracts.experiments import Definition
+from streams.contracts.experiments import INTERLEAVED, Definition
 
-from .units import CLICKED, CONVERSION, HITS, LISTS, REVENUE, TARGETS, Unit
+from .units import CLICKED, CONVERSION, CREDIT, DECIDED, HITS, LISTS, REVENUE, TARGETS, Unit
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,14 @@ METRICS = {
 }
 """Of every experiment; each with the same columns from before as covariate."""
 
+PREFERENCE = "preference"
+SHARED = {
+    PREFERENCE: Measured(
+        Metric(Kind.RATIO), (CREDIT, DECIDED), "lists clicked more for the second variant less for the first"
+    )
+}
+"""Of an experiment whose variants share every list."""
+
 Cell = tuple[str, int, int]
 """Variant, ramp and period (of the unit's first exposure)."""
 
@@ -43,7 +51,9 @@ class Tally:
         if period_s < 1:
             raise InputError("periods of at least 1 s", str(period_s), "a day is usual")
         self.name, self.period_s = definition.name, period_s
-        self.variants = tuple(v.name for v in definition.variants)
+        shared = definition.method == "interleave"
+        self.variants = (INTERLEAVED,) if shared else tuple(v.name for v in definition.variants)
+        self.metrics = SHARED if shared else METRICS
         self.cells: dict[Cell, dict[str, Sums]] = {}
         self.entered: Counter[tuple[str, int]] = Counter()
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
@@ -61,8 +71,8 @@ class Tally:
         before, after = unit.told, None if unit.mixed else (*unit.now, *unit.before)
         if before == after:
             return
-        sums = self.cells.setdefault(cell, {m: Sums.empty(METRICS[m].metric.columns) for m in METRICS})
-        for m, measured in METRICS.items():
+        sums = self.cells.setdefault(cell, {m: Sums.empty(x.metric.columns) for m, x in self.metrics.items()})
+        for m, measured in self.metrics.items():
             old, new = (None if v is None else columns_of(measured, v) for v in (before, after))
             if old != new:
                 if old is not None:
@@ -81,7 +91,7 @@ class Tally:
         for tally in (self, other):
             for cell, sums in tally.cells.items():
                 mine = out.cells.get(cell)
-                out.cells[cell] = sums if mine is None else {m: mine[m] + sums[m] for m in METRICS}
+                out.cells[cell] = sums if mine is None else {m: mine[m] + sums[m] for m in self.metrics}
             out.entered += tally.entered
             for counter in COUNTERS:
                 setattr(out, counter, getattr(out, counter) + getattr(tally, counter))
@@ -89,7 +99,7 @@ class Tally:
 
     def _like(self) -> Tally:
         out = Tally.__new__(Tally)
-        out.name, out.variants, out.period_s = self.name, self.variants, self.period_s
+        out.name, out.variants, out.period_s, out.metrics = self.name, self.variants, self.period_s, self.metrics
         out.cells, out.entered = {}, Counter()
         for counter in COUNTERS:
             setattr(out, counter, 0)
@@ -97,7 +107,7 @@ class Tally:
 
     def total(self, metric: str, variant: str, until: int | None = None) -> Sums:
         """Of all units of a variant that were first exposed up to a period (None: ever)."""
-        out = Sums.empty(METRICS[metric].metric.columns)
+        out = Sums.empty(self.metrics[metric].metric.columns)
         for (v, _, period), sums in self.cells.items():
             if v == variant and (until is None or period <= until):
                 out += sums[metric]
@@ -130,7 +140,9 @@ class Tally:
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
                 )
             for c in plain["cells"]:
-                out.cells[c["variant"], c["ramp"], c["period"]] = {m: Sums.from_plain(c["sums"][m]) for m in METRICS}
+                out.cells[c["variant"], c["ramp"], c["period"]] = {
+                    m: Sums.from_plain(c["sums"][m]) for m in out.metrics
+                }
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
             for counter in COUNTERS:
@@ -146,6 +158,7 @@ COUNTERS = ("mixed", "events", "lists", "unattributed")
 
 
 def columns_of(measured: Measured, values: Sequence[float]) -> tuple[float, ...]:
-    """The metric's columns of a unit's, with those from before."""
+    """The metric's columns of a unit's, with those from before where they are its covariate."""
     half = len(values) // 2
-    return (*(values[c] for c in measured.columns), *(values[half + c] for c in measured.columns))
+    now = tuple(values[c] for c in measured.columns)
+    return (*now, *(values[half + c] for c in measured.columns)) if measured.metric.covariate else now

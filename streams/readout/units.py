@@ -11,9 +11,10 @@ import msgspec
 from streams.contracts.events import Event
 from streams.contracts.experiments import Definition
 
-CONVERSION, REVENUE, CLICKED, LISTS, HITS, TARGETS = range(6)
-"""Columns of a unit: has it converted; its revenue; lists with a click, lists; events that the list before had named, events."""
-COLUMNS = 6
+CONVERSION, REVENUE, CLICKED, LISTS, HITS, TARGETS, CREDIT, DECIDED = range(8)
+"""Columns of a unit: has it converted; its revenue; lists with a click, lists; events that the list before had named, events;
+and of lists that two variants share, those clicked more for the second less those for the first, and all with a click for either."""
+COLUMNS = 8
 
 DAY_MS = 86_400_000
 BEFORE_DAYS = 14
@@ -29,6 +30,7 @@ class _Cause(msgspec.Struct, frozen=True):
 
 class _Item(msgspec.Struct, frozen=True):
     item_id: str
+    variant: str | None = None
 
 
 class _Exposed(msgspec.Struct, frozen=True):
@@ -79,6 +81,9 @@ class _List:
     ramp: int
     exposed: bool = False
     clicked: bool = False
+    picks: dict[str, int] = field(default_factory=dict)
+    """Item → 0 or 1: whose pick it is."""
+    clicks: list[int] = field(default_factory=lambda: [0, 0])
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class Units:
         self._name, self._window = d.name, d.attribution_s * 1000
         self._clicks, self._conversions = frozenset(d.clicks), frozenset(d.conversions)
         self._judged = self._clicks | self._conversions
+        self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
         self._on_impression = d.exposure == "impression"
         self._users: OrderedDict[str, _User] = OrderedDict()
         self.units: dict[str, Unit] = {}
@@ -114,6 +120,8 @@ class Units:
         made = _List(
             record.request_id, record.timestamp, items, unit, mine.variant if mine else "", mine.ramp if mine else 0
         )
+        if self._sides:
+            made.picks = {i.item_id: self._sides[i.variant] for i in record.items if i.variant in self._sides}
         lists = user.lists
         if not self._on_impression and len(lists) > 1 and lists[-2].timestamp < lists[-1].timestamp < made.timestamp:
             lists[
@@ -157,6 +165,19 @@ class Units:
         if event.event_type in self._clicks and (hit or joined) and not shown.clicked:
             shown.clicked = True
             self._add(user, shown, event.timestamp, CLICKED, 1.0)
+        if shown.picks and event.event_type in self._clicks:
+            self._credit(user, event, shown)
+
+    def _credit(self, user: _User, event: Event, shown: _List) -> None:
+        """A click on an item of a list that two variants share is for the one that picked it; it counts once."""
+        side = shown.picks.pop(event.item_id, None)
+        if side is None:
+            return
+        before = _sign(shown.clicks)
+        if not any(shown.clicks):
+            self._add(user, shown, event.timestamp, DECIDED, 1.0)
+        shown.clicks[side] += 1
+        self._add(user, shown, event.timestamp, CREDIT, float(_sign(shown.clicks) - before))
 
     def _convert(self, user: _User, event: Event, shown: _List | None) -> None:
         value = event.value or 0.0
@@ -256,3 +277,7 @@ class Units:
         changed, self.changed = self.changed, set()
         for name in changed:
             yield self.units[name]
+
+
+def _sign(clicks: list[int]) -> int:
+    return (clicks[1] > clicks[0]) - (clicks[1] < clicks[0])

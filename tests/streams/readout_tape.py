@@ -39,12 +39,13 @@ class Tape:
             "x", variant or "", 0.5, more.pop("unit", None), more.pop("ramp", 0), more.pop("forced", False)
         )
         experiments = [exposure] if variant else []
+        picks = more.pop("picks", {})
         event = Event(
             timestamp=START + 1000 * at, user_id=user, item_id=item, event_type=kind, event_id=f"e{n}", **more
         )
         answer = Recommendation(
             request_id=f"r{n}", user_id=user, timestamp=event.timestamp, caused_by=Cause(f"e{n}", "events", 0, n),
-            items=[RecommendedItem(i, 1.0, "s", "") for i in shown], model=ModelVersion("m", "1"), experiments=experiments,
+            items=[RecommendedItem(i, 1.0, "s", "", picks.get(i)) for i in shown], model=ModelVersion("m", "1"), experiments=experiments,
         )  # fmt: skip
         self.records.append((event, answer))
         return f"r{n}"
@@ -59,4 +60,4 @@ class Tape:
 
     def unit(self, name: str = "u", **more) -> dict[str, float]:
         unit = self.play(**more).units.units[name]
-        return dict(zip(("conversion", "revenue", "clicked", "lists", "hits", "targets"), unit.now, strict=True))
+        return dict(zip(("conversion", "revenue", "clicked", "lists", "hits", "targets"), unit.now[:6], strict=True))

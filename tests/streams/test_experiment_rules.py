@@ -31,6 +31,7 @@ def started(present=(), versions=(), **more):
         ({"variants": (A, A)}, "variants of different names"),
         ({"start": 5, "end": 5}, "a start before the end"),
         ({"learning": "isolated", "unit": "session"}, "users as units"),
+        ({"method": "interleave", "variants": (A, B, Variant(name="c"))}, "two variants that learn together"),
         ({"salt": "holdout"}, "a salt that no other split uses"),
         ({"salt": "layer/l"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),

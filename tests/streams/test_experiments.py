@@ -291,3 +291,29 @@ def test_testers_get_the_variant_that_they_are_given():
     for o in outcomes:
         told = [(e.variant, e.forced) for e in o.recommendation.experiments]
         assert told == [("new", True)] if o.event.user_id in forced else not any(f for _, f in told)
+
+
+POPULAR = (Variant(name="control"), Variant(name="popular", sources=("popular-100",)))
+
+
+def test_interleaved_lists_are_drafted_from_both_variants():
+    pipeline, outcomes = play(shop_log(500, users=30), experiment(variants=POPULAR, method="interleave"))
+    users = sorted({o.event.user_id for o in outcomes})
+    shared = {u: pipeline.recommend(u, 20) for u in users}
+    own = {}
+    for variant in POPULAR:
+        pipeline.experiments.run([experiment(variants=(variant, Variant(name="z", weight=1e-6)))])
+        own[variant.name] = {u: [i.item_id for i in pipeline.recommend(u, 20).items] for u in users}
+    for user, r in shared.items():
+        assert (r.experiment.variant, r.experiment.share) == ("interleaved", 1.0)
+        assert 0 < r.propensity <= 1
+        assert len({i.item_id for i in r.items}) == 20
+        whose = [i.variant for i in r.items]
+        picked = whose.index(None) if None in whose else 20
+        assert all(set(whose[n : n + 2]) == {"control", "popular"} for n in range(0, picked - picked % 2, 2))
+        for variant, lists in own.items():
+            mine = [i.item_id for i in r.items if i.variant == variant]
+            assert mine == [i for i in lists[user] if i in mine]
+            assert picked == 20 or len(mine) >= 9
+    firsts = Counter(o.recommendation.items[0].variant for o in outcomes)
+    assert 200 < firsts["control"] < 300 > firsts["popular"] > 200

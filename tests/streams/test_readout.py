@@ -101,12 +101,12 @@ def test_what_was_before_the_first_exposure_is_the_covariate():
     t.add(20, "k", "purchase", shown="d", variant=None, value=3.0)
     t.add(30, "d", shown="e")
     unit = t.play().units.units["u"]
-    assert unit.before == (1.0, 3.0, 2.0, 3.0, 2.0, 3.0)
-    assert unit.now == [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+    assert unit.before == (1.0, 3.0, 2.0, 3.0, 2.0, 3.0, 0.0, 0.0)
+    assert unit.now == [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     old = Tape()
     old.add(0, "a", shown="b", variant=None)
     old.add(15 * 86_400, "x", shown="y")
-    assert old.play().units.units["u"].before == (0.0,) * 6
+    assert old.play().units.units["u"].before == (0.0,) * 8
 
 
 def test_a_unit_of_two_variants_is_left_out_and_counted():
@@ -125,6 +125,19 @@ def test_testers_count_for_nothing():
     t.add(0, "a", shown="b", forced=True)
     t.add(10, "b", shown="c")
     assert t.unit() == {"conversion": 0.0, "revenue": 0.0, "clicked": 0.0, "lists": 1.0, "hits": 0.0, "targets": 0.0}
+
+
+def test_credit_of_a_list_that_two_variants_share():
+    t = Tape()
+    t.add(0, "x", shown="abcd", picks={"a": "control", "b": "new", "c": "new"}, variant="interleaved")
+    t.add(10, "a", shown="")
+    t.add(10, "b", shown="")
+    t.add(10, "b", shown="")  # counts once
+    unit = t.play(method="interleave").units.units["u"]
+    assert unit.now[6:] == [0.0, 1.0]
+    t.add(10, "c", shown="")
+    t.add(10, "d", shown="")  # nobody's pick
+    assert t.play(method="interleave").units.units["u"].now[6:] == [1.0, 1.0]
 
 
 def test_sessions_as_units():

@@ -77,3 +77,16 @@ def test_the_shares_of_each_ramp_are_judged_by_themselves():
     assert [isinstance(s.always, Mismatch) for s in read_out(grown, tally).splits] == [True, True]
     # The control shrinks: who comes in now, and was left out before, comes in in other shares than those who are new.
     assert [isinstance(s.always, Mismatch) for s in read_out(skewed, tally).splits] == [True, False]
+
+
+@pytest.mark.parametrize(("bias", "decision"), [(0.5, "no result yet"), (0.8, "better"), (0.2, "worse")])
+def test_who_is_preferred_in_shared_lists(bias, decision):
+    rng = random.Random(5)
+    t = Tape()
+    for n in range(400):
+        t.add(n, "x", "odd", user=f"u{n}", shown="ab", picks={"a": "control", "b": "new"}, variant="interleaved")
+        t.add(n + 1, "b" if rng.random() < bias else "a", user=f"u{n}", shown="", variant="interleaved")
+    found = read_out(alone(definition(method="interleave"), 0), t.play(method="interleave").tally())
+    assert found.decision == decision
+    assert found.preference.lists == 400
+    assert found.preference.always.low < 2 * bias - 1 < found.preference.always.high

@@ -76,7 +76,8 @@ def in_use(settings: Settings) -> InUse:
 
 
 def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
-    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them.
+    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them; then takes decisions off
+    topic models.decisions that say nothing any more.
 
     Raises InputError for one that is older than what the topic has: running workers leave it alone, but compaction would leave
     only it to those that start later.
@@ -86,7 +87,8 @@ def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
     topics.require(settings, settings.topics.models)
 
     def tell(announcement: Announcement) -> None:
-        newest = models.read(settings).fleet.announced
+        fleet = models.read(settings).fleet
+        newest = fleet.announced
         if newest is not None and announcement.created < newest.created:
             remedy = "`headrace models promote` makes an older one live, if it was announced before"
             raise InputError(f"a version newer than {newest.version}", announcement.version, remedy)
@@ -94,5 +96,9 @@ def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
             sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=slot.encode())
             client.flush()
             sent.get(timeout=30)
+        # Each version adds a key to topic models.decisions. As of before this announcement: a worker may read it after
+        # what is taken off, and would try what it was to replace.
+        if spent := fleet.spent():
+            models.forget(settings, spent)
 
     return tell

@@ -1,0 +1,37 @@
+"""What is decided of versions, by workers and by operators: what stays of it, and what the log says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams.contracts.models import Decision
+from tests.streams.model_bench import Bench
+from tests.streams.test_hotswap import GROUPS
+from tests.streams.test_model_feed import candidate, live
+from tests.versions import vectors_of
+
+
+async def test_a_restart_comes_up_with_the_same_when_old_decisions_were_taken_off(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.events(100, seed=1)
+    made = [bench.made(f"m{n}", vectors_of(GROUPS, seed=n + 1), created=n) for n in range(30)]
+    for n, announcement in enumerate(made):
+        bench.models.put(announcement)
+        state = "promoted" if n in (2, 4) else "rolled_back"
+        bench.decisions.put(Decision(announcement=announcement, state=state, by="w2", created=n), announcement.version)  # type: ignore[arg-type]
+    await bench.feed.catch_up()
+    assert live(bench) == made[4].version
+    spent = bench.feed.fleet.spent()
+    assert set(spent) == {a.version for n, a in enumerate(made[:10]) if n not in (2, 4)}
+
+    again = Bench(tmp_path)
+    again.models.put(made[-1])
+    for decision in bench.feed.fleet.decisions.values():
+        again.decisions.put(decision, decision.announcement.version)
+    for version in spent:
+        again.decisions.put(None, version)
+    await again.feed.catch_up()
+    assert (live(again), candidate(again)) == (made[4].version, None)
+    assert len(again.feed.fleet.decisions) == 22
+    again.feed.flip()
+    assert again.feed._bringer.bringing == "", "nothing that was sent back is brought again"

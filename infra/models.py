@@ -11,7 +11,7 @@ import msgspec
 from infra import topics
 from infra.settings import Settings
 from online_models.errors import InputError
-from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
@@ -75,6 +75,8 @@ class Models:
             else:
                 self.workers[key] = _of_version_one(_status(record.value))
         elif record.value is not None:
+            if key != SLOT:
+                raise msgspec.ValidationError(f"an announcement under key {key}")
             announcement = _of_version_one(_announcement(record.value))
             self.announced[announcement.version] = announcement
             self.fleet.announce(announcement)

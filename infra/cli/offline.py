@@ -12,9 +12,10 @@ import click
 
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
-from infra.cli.publish_model import SLOT, announcer, default_place, in_use
+from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.train import config_of
 from infra.settings import Settings, with_settings
+from streams.contracts.models import SLOT
 
 
 @click.command(
@@ -38,7 +39,6 @@ from infra.settings import Settings, with_settings
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--items", "catalogue", type=click.Path(path_type=Path), help="Catalogue (JSONL), for two_tower.")
 @click.option("--to", metavar="URL", help="Where versions go; by default published/ in the data folder.")
-@click.option("--slot", default=SLOT, show_default=True, help="What the versions are for: the key on topic models.")
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="For the gate.")
 @click.option("--fewest", metavar="N", default=1000, show_default=True, help="New events that are worth a round.")
 @click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
@@ -46,7 +46,7 @@ from infra.settings import Settings, with_settings
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
 @with_settings
 def command(
-    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None, slot: str,
+    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None,
     margin: float, fewest: int, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
     """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
@@ -62,7 +62,7 @@ def command(
     teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
     gap_ms = settings.pipeline.sessions.gap_s * 1000
     plan = schedule.Plan(
-        folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
+        folder=settings.data_dir / f"{settings.topic_prefix}offline" / SLOT,
         read=lambda: log.read(log_path or _archived(settings), teaching, gap_ms),
         to=to or default_place(settings),
         job=config_of(model, values, {"device": device}),
@@ -75,7 +75,7 @@ def command(
     stop = Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        tell = (lambda a: announcer(settings, slot)(a)) if announce else (lambda a: None)
+        tell = (lambda a: announcer(settings)(a)) if announce else (lambda a: None)
         outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)
     finally:
         for number, handler in before.items():

@@ -21,7 +21,7 @@ import msgspec
 
 from online_models.deep import Version
 from streams.contracts.interactions import Interaction
-from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
@@ -138,6 +138,10 @@ class ModelFeed:
     def _take_announcement(self, record: Any) -> None:
         announcement = self._decode(record.value)
         _of_version_one(announcement.v)
+        if record.key != SLOT.encode():
+            raise ValueError(
+                f"expected an announcement under key {SLOT!r}, got {record.key!r}; announce it under that one"
+            )
         self._bringer.welcome(announcement.version)
         if not self.fleet.announce(announcement):
             raise ValueError(f"model {announcement.version} was announced after a newer one")

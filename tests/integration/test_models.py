@@ -60,7 +60,7 @@ def wanted(settings: Settings) -> tuple[str | None, bool]:
 
 def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
     topics.create(settings, 2)
-    announce = announcer(settings, "deep")
+    announce = announcer(settings)
     assert states(settings) == {}
     with pytest.raises(InputError, match="none yet"):
         models(settings, "promote", "a")
@@ -102,7 +102,7 @@ def left(settings: Settings) -> dict[str, Decision]:
 def test_decisions_do_not_pile_up_and_what_is_live_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "KEPT", 2)
     topics.create(settings, 2)
-    announce = announcer(settings, "deep")
+    announce = announcer(settings)
     for n in range(9):
         announce(announcement(f"v{n}", n))
         state = "promoted" if n in (1, 3) else "rolled_back"
@@ -115,7 +115,7 @@ def test_decisions_do_not_pile_up_and_what_is_live_stays(settings: Settings, mon
 
 def test_what_an_operator_decides_while_old_decisions_are_taken_off_counts(settings: Settings) -> None:
     topics.create(settings, 2)
-    announce = announcer(settings, "deep")
+    announce = announcer(settings)
     for n, version in enumerate("ab"):
         announce(announcement(version, n))
         models(settings, "promote", version)

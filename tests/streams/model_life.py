@@ -27,6 +27,7 @@ from streams.app.bringing import Bringer
 from streams.app.model_feed import ModelFeed
 from streams.app.publisher import Outgoing
 from streams.contracts.interactions import Interaction
+from streams.contracts.models import SLOT
 from streams.contracts.topics import Topics
 from streams.hotswap import Versions
 from streams.model_fetch import Cache
@@ -47,7 +48,7 @@ class FileTopic:
         self.name, self.path, self._read = name, folder / f"{name}.jsonl", 0
         self.path.touch()
 
-    def put(self, value: msgspec.Struct | bytes | None, key: str = "") -> None:
+    def put(self, value: msgspec.Struct | bytes | None, key: str = SLOT) -> None:
         raw = msgspec.json.encode(value) if isinstance(value, msgspec.Struct) else value
         with self.path.open("a") as file:
             file.write(json.dumps([key, raw.decode() if raw is not None else None]) + "\n")

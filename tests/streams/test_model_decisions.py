@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from streams.contracts.models import Decision
 from tests.streams.model_bench import Bench
 from tests.streams.test_hotswap import GROUPS
@@ -35,3 +37,11 @@ async def test_a_restart_comes_up_with_the_same_when_old_decisions_were_taken_of
     assert len(again.feed.fleet.decisions) == 22
     again.feed.flip()
     assert again.feed._bringer.bringing == "", "nothing that was sent back is brought again"
+
+
+async def test_an_announcement_under_another_key_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path)
+    bench.models.put(bench.made("a", vectors_of(GROUPS)), "deeper")
+    await bench.feed.catch_up()
+    assert bench.feed.fleet.wanted.candidate is None
+    assert "expected an announcement under key 'deep', got b'deeper'" in caplog.text

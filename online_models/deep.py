@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from .ann import cosines, scan, search
 from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
 from .encoder import Stepping
-from .items import ItemTable
-from .newcomers import Newcomers
+from .items import ItemTable, Standing
+from .newcomers import Learned, Newcomers
 from .prepared import Prepared
 
 CACHE = 5_000
@@ -36,7 +36,8 @@ class Version:
     Nothing that a request reads changes except by `know`, `learn_one` and `remap`, between requests.
     """
 
-    def __init__(self, prepared: Prepared, table: ItemTable) -> None:
+    def __init__(self, prepared: Prepared, table: ItemTable, standing: Standing | None = None) -> None:
+        """``standing``: the table's, taken by whoever adds to it, where this is called beside it."""
         artefact = prepared.artefact
         self.name, self.artefact, self._prepared = artefact.manifest.version, artefact, prepared
         self.vectors, self.encoder = artefact.vectors, prepared.encoder
@@ -46,10 +47,11 @@ class Version:
         self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
         self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
         self._queries: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
-        self._table, self.generation = table, table.generation
-        self._n: int = len(table)
+        self._table = table
+        self.generation, hashes = table.standing if standing is None else standing
+        self._n: int = len(hashes)
         self.newcomers.know(self._n)
-        rows = prepared.rows_of(table.hashes[: self._n])
+        rows = prepared.rows_of(hashes)
         self.row_of: IntArray = grown(rows, 64, -1)
         known = np.flatnonzero(rows >= 0)
         self.item_of[rows[known]] = known
@@ -179,20 +181,20 @@ class Deep:
     def follow(self, *versions: Version | None) -> None:
         """These versions follow the stream from now on, and no others; the first one is live (None: none is)."""
         self.live = versions[0]
+        if self.live is not None:
+            self._kept = {}
         self.following = tuple({v.name: v for v in versions if v is not None}.values())
 
-    def take_up(self, version: Version) -> None:
-        """Give a version the newcomers that a snapshot held for it."""
-        kept, self._kept = self._kept, {}
+    def kept_for(self, version: Version) -> Learned | None:
+        """The newcomers that a snapshot held for a version that has caught up, None where it held none of this version."""
+        kept = self._kept
         if not kept or kept["version"].tobytes().decode() != version.name:
-            return
-        new = version.newcomers
-        new.centre, new.queries = kept["centre"].copy(), int(kept["queries"][0])
-        ids = json.loads(kept["ids"].tobytes())
-        for item_id, mean, count in zip(ids, kept["means"], kept["count"].tolist(), strict=True):
-            item = self._table.row(item_id)
-            if item >= 0 and version.row_of[item] < 0:
-                new.put(new.slot(item), mean, count)
+            return None
+        items = np.array([self._table.row(item_id) for item_id in json.loads(kept["ids"].tobytes())], np.int32)
+        new = np.flatnonzero((items >= 0) & (version.row_of[items] < 0))
+        return Learned(
+            items[new], kept["means"][new], kept["count"][new], kept["centre"].copy(), int(kept["queries"][0])
+        )
 
     def know(self, item: int, id_hash: int) -> None:
         """A new item in the item table."""
@@ -210,17 +212,15 @@ class Deep:
         """What the live version has learned online."""
         if self.live is None:
             return self._kept
-        new = self.live.newcomers
-        held = np.flatnonzero(new.item[: new.used] >= 0)
-        held = held[np.argsort((held - new.next) % len(new.item), kind="stable")]  # oldest first
-        ids = json.dumps([self._table.ids[i] for i in new.item[held].tolist()])
+        new = self.live.newcomers.learned()
+        ids = json.dumps([self._table.ids[i] for i in new.items.tolist()])
         return {
             "version": np.frombuffer(self.live.name.encode(), np.uint8), "ids": np.frombuffer(ids.encode(), np.uint8),
-            "means": new.means[held], "count": new.count[held], "centre": new.centre, "queries": np.array([new.queries]),
+            "means": new.means, "count": new.count, "centre": new.centre, "queries": np.array([new.queries]),
         }  # fmt: skip
 
     def restore(self, state: Arrays) -> None:
-        """Keep what a snapshot holds until its version comes (`take_up`)."""
+        """Keep what a snapshot holds until a version is live (`kept_for`)."""
         self._kept = {name: array.copy() for name, array in state.items()}
 
     def remap(self, new_index: IntArray) -> None:

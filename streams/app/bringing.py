@@ -115,9 +115,10 @@ class Bringer:
         ready = await self._prepared(announcement)
         self._say(announcement.version, "replaying", "")
         while True:
-            version = await asyncio.to_thread(Version, ready, self._table)
+            version = await asyncio.to_thread(Version, ready, self._table, self._table.standing)
             await self._replay(version)
-            await asyncio.to_thread(self._versions.align, version)
+            if version.generation == self._table.generation:
+                await asyncio.to_thread(self._versions.aligning(version))
             if version.generation == self._table.generation:
                 return version
             log.info("the item table was compacted while model %s was on its way: once more", version.name)

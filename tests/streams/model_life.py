@@ -11,7 +11,6 @@ import asyncio
 import functools
 import json
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -114,13 +113,15 @@ def dies(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True, aft
 
 
 def half_copied() -> None:
-    def take(source: Path, target: Path) -> None:
-        raw = source.read_bytes()
-        target.write_bytes(raw[: len(raw) // 2] if target.name == ITEMS else raw)
-        if target.name == ITEMS:
-            die()
+    take = model_fetch._take
 
-    model_fetch.shutil = SimpleNamespace(copyfile=take, rmtree=shutil.rmtree)
+    def dying(source: Any, target: Path, most: int) -> None:
+        if target.name == ITEMS:
+            target.write_bytes(source.read(most // 2))
+            die()
+        take(source, target, most)
+
+    model_fetch._take = dying
 
 
 HALF_PREPARED = """

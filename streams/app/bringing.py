@@ -85,7 +85,8 @@ class Bringer:
         self.known = {name: announcement for name, announcement in self.known.items() if name in kept}
         self._failed = {name: when for name, when in self._failed.items() if name in kept}
         self._refused &= kept
-        asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
+        removing = asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
+        removing.add_done_callback(_removed)
 
     def _attempt(self, version: str) -> tuple[float, float]:
         """When it may be tried (monotonic, s), and the pause (s) if that fails."""
@@ -149,3 +150,10 @@ class Bringer:
             if row >= 0 and version.row_of[row] < 0:
                 version.learn_one(self._knowledge.observation(x, row))
             await breather.breathe()
+
+
+def _removed(removing: asyncio.Future[None]) -> None:
+    """Say so where old copies could not be removed: the disk fills up. The next change of what answers tries again."""
+    error = None if removing.cancelled() else removing.exception()
+    if error is not None:
+        log.warning("copies of models that nobody needs any more could not be removed: %r", error, exc_info=error)

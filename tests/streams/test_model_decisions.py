@@ -1,12 +1,14 @@
-"""What is decided of versions, by workers and by operators: what stays of it, and what the log says."""
+"""What is decided of versions, by workers and by operators: what stays of it, what becomes of copies, and what the log says."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from streams.contracts.models import Decision
+from streams.model_fetch import Cache
 from tests.streams.model_bench import Bench
 from tests.streams.test_hotswap import GROUPS
 from tests.streams.test_model_feed import candidate, live
@@ -45,3 +47,17 @@ async def test_an_announcement_under_another_key_is_left_out(tmp_path: Path, cap
     await bench.feed.catch_up()
     assert bench.feed.fleet.wanted.candidate is None
     assert "expected an announcement under key 'deep', got b'deeper'" in caplog.text
+
+
+async def test_old_copies_that_cannot_be_removed_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Cache):
+        def drop_all_but(self, versions: Collection[str]) -> None:
+            raise PermissionError(13, "the folder is not ours any more")
+
+    bench = Bench(tmp_path)
+    bench.feed._bringer._cache = Stuck(tmp_path / "cache")
+    a = bench.made("a", vectors_of(GROUPS))
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="w2", created=1))
+    await bench.feed.catch_up()
+    await bench.until(lambda: "could not be removed: PermissionError(13, 'the folder is not ours" in caplog.text)
+    assert live(bench) == a.version

@@ -16,18 +16,57 @@ from numpy.typing import NDArray
 
 from .ann import cosines, scan, search
 from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
-from .encoder import Stepping
+from .encoder import ARRAY, Stepping
 from .items import ItemTable, Standing
 from .newcomers import Learned, Newcomers
 from .prepared import Prepared
 
-CACHE = 5_000
-"""Sessions whose query is kept: the list after an event and the next event's fresh list ask the same."""
+CACHE, CACHE_BYTES = 5_000, 64 << 20
+"""Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
+encoder keeps of it (12 KiB after 8 events with two layers of attention of 64 dims), so bytes are bounded too."""
 STEPS = 8
 """A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once. (Which
 way it goes depends on the session alone, so that the bits of a query do not depend on who asked before.)"""
 WIDE, PROBES = 8, 16
 """Groups of inverted lists whose lists are compared with a query, and lists looked into."""
+
+
+class Queries:
+    """Sessions, by their rows as bytes → what the encoder keeps of them, and their query; the first one in is the first one out."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: bytes) -> tuple[Any, FloatArray | None] | None:
+        """None for one that is not kept."""
+        return self._kept.get(key)
+
+    def put(self, key: bytes, found: tuple[Any, FloatArray | None]) -> None:
+        """Keep one that is not kept yet, and within `CACHE` and `CACHE_BYTES` no more than there is room for."""
+        self._kept[key] = found
+        self.nbytes += _bytes(key, found)
+        while len(self._kept) > CACHE or self.nbytes > CACHE_BYTES:
+            self.nbytes -= _bytes(*self._kept.popitem(last=False))
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._kept.clear()
+        self.nbytes = 0
+
+
+def _bytes(key: bytes, found: tuple[Any, FloatArray | None]) -> int:
+    """Of one session, with what Python needs for its objects."""
+    memory, query = found
+    return (
+        250
+        + len(key)
+        + (0 if memory is None else ARRAY + int(memory.nbytes))
+        + (0 if query is None else ARRAY + query.nbytes)
+    )
 
 
 class Version:
@@ -46,7 +85,7 @@ class Version:
         self.item_of: IntArray = np.full(len(self.vectors), -1, np.int32)
         self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
         self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
-        self._queries: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
+        self._queries = Queries()
         self._table = table
         self.generation, hashes = table.standing if standing is None else standing
         self._n: int = len(hashes)
@@ -93,9 +132,8 @@ class Version:
         key = rows.tobytes()
         found = self._queries.get(key)
         if found is None:
-            found = self._queries[key] = self._encode(rows, key)
-            if len(self._queries) > CACHE:
-                self._queries.popitem(last=False)
+            found = self._encode(rows, key)
+            self._queries.put(key, found)
         return found[1]
 
     def _encode(self, rows: NDArray[np.int64], key: bytes) -> tuple[Any, FloatArray | None]:
@@ -148,11 +186,9 @@ class Version:
     @property
     def nbytes(self) -> int:
         """Bytes held besides the artefact, which is memory-mapped."""
-        new = self.newcomers
         return (
-            self.row_of.nbytes + self.item_of.nbytes + new.vectors.nbytes + new.slot_of.nbytes
-            + len(self._queries) * (4 * self.dims + 200)
-        )  # fmt: skip
+            self.row_of.nbytes + self.item_of.nbytes + self._all.nbytes + self.newcomers.nbytes + self._queries.nbytes
+        )
 
 
 _NO_BIAS: FloatArray = np.zeros(0, np.float32)

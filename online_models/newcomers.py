@@ -48,6 +48,12 @@ class Newcomers:
         self.slot_of: IntArray = np.full(64, -1, np.int32)
         self.used = self.next = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        arrays = self.vectors, self.means, self.count, self.centre, self.item, self.slot_of
+        return sum(array.nbytes for array in arrays)
+
     def know(self, item: int) -> None:
         """There is such a row in the item table."""
         self.slot_of = grown(self.slot_of, item + 1, -1)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from online_models.alignment import Heritage, inherit, rotation
-from online_models.base import OWN, FloatArray, Observation, Query
-from online_models.deep import STEPS, Deep, Version
+from online_models.base import OWN, Observation, Query
+from online_models.deep import Deep, Version
 from online_models.items import ItemTable
 from online_models.newcomers import Newcomers
 from online_models.prepared import prepare
@@ -240,59 +239,3 @@ def test_what_was_learned_online_is_turned_into_the_new_space_or_dropped(tmp_pat
     assert after.newcomers.slot_of[trained] < 0, "the new version was trained with it"
     assert "new" in best(table, [2], after, 12)
     assert "new" not in best(table, [1], after, 9)
-
-
-def test_queries_are_kept_within_bounds_and_asked_again_they_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("online_models.deep.CACHE", 5)
-    table = table_of()
-    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
-    first = v.query(np.array([1, 2], np.int32))
-    for n in range(20):
-        v.query(np.array([n], np.int32))
-    again = v.query(np.array([1, 2], np.int32))
-    assert first is not None
-    assert again is not None
-    assert (first == again).all()
-    assert len(v._queries) <= 5
-
-
-class Counting:
-    """A running sum, event by event, that counts its steps."""
-
-    length = 50
-
-    def __init__(self, vectors: FloatArray) -> None:
-        self.vectors, self.steps, self.encoded = vectors, 0, 0
-
-    def start(self) -> FloatArray:
-        return np.zeros(self.vectors.shape[1], np.float32)
-
-    def step(self, memory: FloatArray, row: int) -> tuple[FloatArray, FloatArray]:
-        self.steps += 1
-        return memory * np.float32(0.7) + self.vectors[row], memory * np.float32(0.7) + self.vectors[row]
-
-    def encode(self, rows: np.ndarray) -> FloatArray:
-        self.encoded += 1
-        return self.vectors[rows].sum(axis=0)
-
-
-def test_one_more_event_is_one_more_step_and_a_query_has_the_same_bits_whoever_asked_before(tmp_path: Path) -> None:
-    table = table_of()
-    artefact(tmp_path / "a", IDS, vectors_of(GROUPS))
-    ready = prepare(tmp_path / "a")
-    encoders = [Counting(ready.artefact.vectors), Counting(ready.artefact.vectors)]
-    warm, cold = (Version(dataclasses.replace(ready, encoder=e), table) for e in encoders)
-    session = [3, 8, 1, 30, 12, 5, 9, 2, 11, 7]
-    for n in range(1, len(session) + 1):
-        latest_first = np.array(session[:n][::-1], np.int32)
-        query = warm.query(latest_first)
-        cold._queries.clear()
-        again = cold.query(latest_first)
-        assert query is not None
-        assert again is not None
-        assert query.tobytes() == again.tobytes()
-    assert encoders[0].steps == STEPS
-    assert encoders[1].steps == STEPS * (STEPS + 1) // 2
-    assert encoders[0].encoded == encoders[1].encoded == len(session) - STEPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
@@ -61,3 +62,27 @@ async def test_old_copies_that_cannot_be_removed_are_told_of(tmp_path: Path, cap
     await bench.feed.catch_up()
     await bench.until(lambda: "could not be removed: PermissionError(13, 'the folder is not ours" in caplog.text)
     assert live(bench) == a.version
+
+
+async def test_what_others_decide_stands_in_the_log_once_and_not_again_at_each_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "headrace")
+    bench = Bench(tmp_path)
+    bench.events(100, seed=1)
+    a, b = bench.made("a", vectors_of(GROUPS)), bench.made("b", vectors_of(GROUPS, seed=4), created=2)
+    bench.decisions.put(Decision(announcement=a, state="promoted", by="operator", created=1, reason="long ago"))
+    await bench.feed.catch_up()
+    following = asyncio.create_task(bench.feed.follow())
+    pin = Decision(announcement=b, state="pinned", by="operator", created=2, reason="sale\nof the week")
+    for decision in (pin, pin, Decision(announcement=b, state="rolled_back", by="w2", created=3)):
+        bench.decisions.put(decision)
+    bench.decisions.put(Decision(announcement=b, state="promoted", by="w1", created=4))  # its own: the trial has told
+    await bench.until(lambda: live(bench) == b.version)
+    following.cancel()
+    told = [line for line in caplog.messages if " by " in line]
+    assert told == [
+        f"model {b.version}: pinned by operator, 'sale\\nof the week'",
+        f"model {b.version}: rolled back by w2",
+    ]
+    assert {r.levelname for r in caplog.records if r.message in told} == {"INFO"}

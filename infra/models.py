@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from infra import topics
 from infra.settings import Settings
 from online_models.errors import InputError
-from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
@@ -75,6 +75,8 @@ class Models:
             else:
                 self.workers[key] = _of_version_one(_status(record.value))
         elif record.value is not None:
+            if key != SLOT:
+                raise msgspec.ValidationError(f"an announcement under key {key}")
             announcement = _of_version_one(_announcement(record.value))
             self.announced[announcement.version] = announcement
             self.fleet.announce(announcement)
@@ -154,12 +156,31 @@ def read(settings: Settings) -> Models:
 
 def write(settings: Settings, decision: Decision) -> None:
     """Tell the workers, and wait until the broker has it."""
+    _write(settings, {decision.announcement.version: decision})
+
+
+def forget(settings: Settings, decisions: dict[str, Decision]) -> None:
+    """Take decisions, by version, off the topic. What was decided of such a version meanwhile is written again: it counts."""
+    _write(settings, dict.fromkeys(decisions))
+    written = [r for r in topics.records(settings, settings.topics.model_decisions) if r.value is not None]
+    latest = decisions | Models(settings.topics).take(written).fleet.decisions
+    _write(settings, {v: latest[v] for v in decisions if latest[v] != decisions[v]})
+
+
+def _write(settings: Settings, decisions: Mapping[str, Decision | None]) -> None:
+    """Write what was decided of each version, and wait until the broker has it."""
+    if not decisions:
+        return
     with topics.producer(settings) as client:
-        sent = client.send(
-            settings.topics.model_decisions, value=msgspec.json.encode(decision), key=decision.announcement.version.encode()
-        )  # fmt: skip
+        sent = [
+            client.send(
+                settings.topics.model_decisions, value=None if decision is None else msgspec.json.encode(decision), key=version.encode()
+            )
+            for version, decision in decisions.items()
+        ]  # fmt: skip
         client.flush()
-        sent.get(timeout=30)
+        for each in sent:
+            each.get(timeout=30)
 
 
 def _of_version_one(record: Any) -> Any:

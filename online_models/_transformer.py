@@ -14,12 +14,21 @@ from ._safetensors import checked
 Floats = NDArray[np.float32]
 
 
+ARRAY = 130
+"""Bytes that an array takes besides its numbers."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """What later events look at: ``keys`` and ``values`` [heads, events, dims / heads] of each attention."""
 
     keys: tuple[Floats, ...]
     values: tuple[Floats, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes + ARRAY for array in (*self.keys, *self.values))
 
 
 class TransformerEncoder:

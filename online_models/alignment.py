@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import FloatArray
+from .base import FloatArray, IntArray
 from .deep import Version
+from .newcomers import Learned
 
 MOST = 20_000
 """Shared items that the rotation is fitted to: the ones seen most often."""
@@ -29,38 +30,55 @@ class Alignment:
     fit: float
 
 
+@dataclass(frozen=True)
+class Heritage:
+    """What a version leaves to the next one, taken from it between two events: the stream goes on changing it.
+
+    ``counts`` [item table] are the items' events.
+    """
+
+    learned: Learned
+    vectors: FloatArray
+    row_of: IntArray
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, version: Version, counts: NDArray[np.int64]) -> Heritage:
+        """As of now. Arrays of the item table's length are taken as they are: what is written into them later does no harm."""
+        return cls(version.newcomers.learned(), version.vectors, version.row_of, counts)
+
+
 def rotation(old: FloatArray, new: FloatArray, weights: NDArray[np.float64]) -> FloatArray:
     """The orthogonal R [dims, dims] with the least ``sum(weights · |old R - new|²)`` over rows."""
     u, _, vt = np.linalg.svd((old * weights[:, None]).T.astype(np.float64) @ new)
     return np.asarray(u @ vt, np.float32)
 
 
-def inherit(before: Version, after: Version, counts: NDArray[np.int64]) -> Alignment:
-    """Give ``after`` the newcomers of ``before`` that it was not trained with and has not met as often, turned into its space.
+def inherit(before: Heritage, after: Version) -> Alignment:
+    """Give ``after``, which has caught up, the newcomers that it was not trained with and has not met as often, turned into its
+    space.
 
-    ``counts`` [item table] are the items' events: frequent items weigh more, by the root of their number. Where dims
-    differ there is no such rotation, and the newcomers are dropped.
+    Items that were seen often weigh more, by the root of the number of their events. Where dims differ there is no such
+    rotation, and the newcomers are dropped.
     """
-    held = np.flatnonzero(before.newcomers.item[: before.newcomers.used] >= 0)
-    items = before.newcomers.item[held]
-    slots = after.newcomers.slot_of[items]
+    new, counts = before.learned, before.counts
+    slots = after.newcomers.slot_of[new.items]
     met = np.where(slots >= 0, after.newcomers.count[slots], 0)
-    better = (after.row_of[items] < 0) & (met < before.newcomers.count[held])
-    held, items = held[better], items[better]
+    better = (after.row_of[new.items] < 0) & (met < new.count)
     n = min(len(before.row_of), len(after.row_of), len(counts))
     shared = np.flatnonzero((before.row_of[:n] >= 0) & (after.row_of[:n] >= 0))
-    if before.dims != after.dims or len(shared) < before.dims or not len(held):
-        return Alignment(0, len(held), 0.0)
+    taken, dims = int(better.sum()), before.vectors.shape[1]
+    if dims != after.dims or len(shared) < dims or not taken:
+        return Alignment(0, taken, 0.0)
     shared = shared[np.argsort(-counts[shared], kind="stable")[:MOST]]
     weights = np.sqrt(np.maximum(counts[shared], 1).astype(np.float64))
-    old, new = before.vectors[before.row_of[shared]], after.vectors[after.row_of[shared]]
-    turn = rotation(old, new, weights)
-    own = after.newcomers
-    if not own.queries:
-        own.centre, own.queries = before.newcomers.centre @ turn, before.newcomers.queries
-    for slot, item, mean in zip(held, items.tolist(), before.newcomers.means[held] @ turn, strict=True):
-        own.put(own.slot(item), mean, int(before.newcomers.count[slot]))
-    return Alignment(len(held), 0, _fit(old @ turn, new, weights))
+    old, theirs = before.vectors[before.row_of[shared]], after.vectors[after.row_of[shared]]
+    turn = rotation(old, theirs, weights)
+    after.newcomers.take(
+        Learned(new.items[better], new.means[better] @ turn, new.count[better], new.centre @ turn, new.queries),
+        centre=not after.newcomers.queries,
+    )
+    return Alignment(taken, 0, _fit(old @ turn, theirs, weights))
 
 
 def _fit(turned: FloatArray, new: FloatArray, weights: NDArray[np.float64]) -> float:

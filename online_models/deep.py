@@ -16,18 +16,57 @@ from numpy.typing import NDArray
 
 from .ann import cosines, scan, search
 from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
-from .encoder import Stepping
-from .items import ItemTable
-from .newcomers import Newcomers
+from .encoder import ARRAY, Stepping
+from .items import ItemTable, Standing
+from .newcomers import Learned, Newcomers
 from .prepared import Prepared
 
-CACHE = 5_000
-"""Sessions whose query is kept: the list after an event and the next event's fresh list ask the same."""
+CACHE, CACHE_BYTES = 5_000, 64 << 20
+"""Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
+encoder keeps of it (12 KiB after 8 events with two layers of attention of 64 dims), so bytes are bounded too."""
 STEPS = 8
 """A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once. (Which
 way it goes depends on the session alone, so that the bits of a query do not depend on who asked before.)"""
 WIDE, PROBES = 8, 16
 """Groups of inverted lists whose lists are compared with a query, and lists looked into."""
+
+
+class Queries:
+    """Sessions, by their rows as bytes → what the encoder keeps of them, and their query; the first one in is the first one out."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: bytes) -> tuple[Any, FloatArray | None] | None:
+        """None for one that is not kept."""
+        return self._kept.get(key)
+
+    def put(self, key: bytes, found: tuple[Any, FloatArray | None]) -> None:
+        """Keep one that is not kept yet, and within `CACHE` and `CACHE_BYTES` no more than there is room for."""
+        self._kept[key] = found
+        self.nbytes += _bytes(key, found)
+        while len(self._kept) > CACHE or self.nbytes > CACHE_BYTES:
+            self.nbytes -= _bytes(*self._kept.popitem(last=False))
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._kept.clear()
+        self.nbytes = 0
+
+
+def _bytes(key: bytes, found: tuple[Any, FloatArray | None]) -> int:
+    """Of one session, with what Python needs for its objects."""
+    memory, query = found
+    return (
+        250
+        + len(key)
+        + (0 if memory is None else ARRAY + int(memory.nbytes))
+        + (0 if query is None else ARRAY + query.nbytes)
+    )
 
 
 class Version:
@@ -36,7 +75,8 @@ class Version:
     Nothing that a request reads changes except by `know`, `learn_one` and `remap`, between requests.
     """
 
-    def __init__(self, prepared: Prepared, table: ItemTable) -> None:
+    def __init__(self, prepared: Prepared, table: ItemTable, standing: Standing | None = None) -> None:
+        """``standing``: the table's, taken by whoever adds to it, where this is called beside it."""
         artefact = prepared.artefact
         self.name, self.artefact, self._prepared = artefact.manifest.version, artefact, prepared
         self.vectors, self.encoder = artefact.vectors, prepared.encoder
@@ -45,11 +85,12 @@ class Version:
         self.item_of: IntArray = np.full(len(self.vectors), -1, np.int32)
         self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
         self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
-        self._queries: OrderedDict[bytes, tuple[Any, FloatArray | None]] = OrderedDict()
-        self._table, self.generation = table, table.generation
-        self._n: int = len(table)
+        self._queries = Queries()
+        self._table = table
+        self.generation, hashes = table.standing if standing is None else standing
+        self._n: int = len(hashes)
         self.newcomers.know(self._n)
-        rows = prepared.rows_of(table.hashes[: self._n])
+        rows = prepared.rows_of(hashes)
         self.row_of: IntArray = grown(rows, 64, -1)
         known = np.flatnonzero(rows >= 0)
         self.item_of[rows[known]] = known
@@ -91,9 +132,8 @@ class Version:
         key = rows.tobytes()
         found = self._queries.get(key)
         if found is None:
-            found = self._queries[key] = self._encode(rows, key)
-            if len(self._queries) > CACHE:
-                self._queries.popitem(last=False)
+            found = self._encode(rows, key)
+            self._queries.put(key, found)
         return found[1]
 
     def _encode(self, rows: NDArray[np.int64], key: bytes) -> tuple[Any, FloatArray | None]:
@@ -146,11 +186,9 @@ class Version:
     @property
     def nbytes(self) -> int:
         """Bytes held besides the artefact, which is memory-mapped."""
-        new = self.newcomers
         return (
-            self.row_of.nbytes + self.item_of.nbytes + new.vectors.nbytes + new.slot_of.nbytes
-            + len(self._queries) * (4 * self.dims + 200)
-        )  # fmt: skip
+            self.row_of.nbytes + self.item_of.nbytes + self._all.nbytes + self.newcomers.nbytes + self._queries.nbytes
+        )
 
 
 _NO_BIAS: FloatArray = np.zeros(0, np.float32)
@@ -179,20 +217,20 @@ class Deep:
     def follow(self, *versions: Version | None) -> None:
         """These versions follow the stream from now on, and no others; the first one is live (None: none is)."""
         self.live = versions[0]
+        if self.live is not None:
+            self._kept = {}
         self.following = tuple({v.name: v for v in versions if v is not None}.values())
 
-    def take_up(self, version: Version) -> None:
-        """Give a version the newcomers that a snapshot held for it."""
-        kept, self._kept = self._kept, {}
+    def kept_for(self, version: Version) -> Learned | None:
+        """The newcomers that a snapshot held for a version that has caught up, None where it held none of this version."""
+        kept = self._kept
         if not kept or kept["version"].tobytes().decode() != version.name:
-            return
-        new = version.newcomers
-        new.centre, new.queries = kept["centre"].copy(), int(kept["queries"][0])
-        ids = json.loads(kept["ids"].tobytes())
-        for item_id, mean, count in zip(ids, kept["means"], kept["count"].tolist(), strict=True):
-            item = self._table.row(item_id)
-            if item >= 0 and version.row_of[item] < 0:
-                new.put(new.slot(item), mean, count)
+            return None
+        items = np.array([self._table.row(item_id) for item_id in json.loads(kept["ids"].tobytes())], np.int32)
+        new = np.flatnonzero((items >= 0) & (version.row_of[items] < 0))
+        return Learned(
+            items[new], kept["means"][new], kept["count"][new], kept["centre"].copy(), int(kept["queries"][0])
+        )
 
     def know(self, item: int, id_hash: int) -> None:
         """A new item in the item table."""
@@ -210,17 +248,15 @@ class Deep:
         """What the live version has learned online."""
         if self.live is None:
             return self._kept
-        new = self.live.newcomers
-        held = np.flatnonzero(new.item[: new.used] >= 0)
-        held = held[np.argsort((held - new.next) % len(new.item), kind="stable")]  # oldest first
-        ids = json.dumps([self._table.ids[i] for i in new.item[held].tolist()])
+        new = self.live.newcomers.learned()
+        ids = json.dumps([self._table.ids[i] for i in new.items.tolist()])
         return {
             "version": np.frombuffer(self.live.name.encode(), np.uint8), "ids": np.frombuffer(ids.encode(), np.uint8),
-            "means": new.means[held], "count": new.count[held], "centre": new.centre, "queries": np.array([new.queries]),
+            "means": new.means, "count": new.count, "centre": new.centre, "queries": np.array([new.queries]),
         }  # fmt: skip
 
     def restore(self, state: Arrays) -> None:
-        """Keep what a snapshot holds until its version comes (`take_up`)."""
+        """Keep what a snapshot holds until a version is live (`kept_for`)."""
         self._kept = {name: array.copy() for name, array in state.items()}
 
     def remap(self, new_index: IntArray) -> None:

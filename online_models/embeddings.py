@@ -46,7 +46,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Manifest:
-    """``files`` maps file name → sha256 (hex). ``created``: ms since the epoch. ``encoder``: kind and shape parameters.
+    """``files`` maps file name → sha256 (hex), ``sizes`` → bytes. ``created``: ms since the epoch. ``encoder``: kind and shape
+    parameters.
 
     ``seen_ms``: time of the newest event that was learned, or that decided when training ended: what may be judged on comes after
     it. None: nobody has said.
@@ -64,6 +65,7 @@ class Manifest:
     git_commit: str | None = None
     encoder: dict[str, Any] | None = None
     seen_ms: int | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -126,7 +128,7 @@ def write(
         manifest = Manifest(
             version=f"{kind}-{trained.to_ms}-{digest[:12]}", kind=kind, dims=vectors.shape[1], items=len(ids), files=files,
             trained=trained, created=created, metrics=dict(metrics or {}), libraries=dict(libraries or {}),
-            git_commit=git_commit, encoder=shown, seen_ms=seen_ms,
+            git_commit=git_commit, encoder=shown, seen_ms=seen_ms, sizes={n: (temporary / n).stat().st_size for n in files},
         )  # fmt: skip
         _save(temporary / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode() + b"\n")
         sync(temporary)
@@ -172,7 +174,8 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
 
 
 def _check_manifest(m: Manifest) -> None:
-    numbers = (m.dims, m.items, m.created, m.trained.from_ms, m.trained.to_ms, m.trained.events)
+    sizes = m.sizes.values() if isinstance(m.sizes, dict) else [m.sizes]
+    numbers = (m.dims, m.items, m.created, m.trained.from_ms, m.trained.to_ms, m.trained.events, *sizes)
     if any(type(n) is not int or n < 0 for n in numbers) or m.dims == 0:
         raise ValueError(f"numbers {numbers}")
     if m.seen_ms is not None and (type(m.seen_ms) is not int or m.seen_ms < m.trained.to_ms):
@@ -180,9 +183,7 @@ def _check_manifest(m: Manifest) -> None:
     if not isinstance(m.version, str) or not m.version or set(m.version) & set("/\\\0") or m.version.startswith("."):
         raise ArtefactError("a version that can be a folder's name", repr(m.version), _AGAIN)
     if not isinstance(m.files, dict) or not FILES >= m.files.keys() >= {ITEMS, IDS}:
-        raise ArtefactError(
-            f"files out of {', '.join(sorted(FILES))}", str(sorted(m.files)), "do not use this artefact"
-        )
+        raise ArtefactError(f"files out of {sorted(FILES)}", str(sorted(m.files)), "do not use this artefact")
 
 
 def read(folder: Path, sha256: str | None = None, with_ids: bool = True) -> Artefact:
@@ -229,10 +230,8 @@ def verify(folder: Path, sha256: str | None = None) -> Artefact:
     if artefact.bias is not None:
         rows |= ~np.isfinite(artefact.bias)
     if rows.any():
-        first = artefact.ids[int(rows.argmax())]
-        raise ArtefactError(
-            "finite vectors", f"NaN or infinity in {rows.sum()} rows, first {first!r}", "train a new version"
-        )
+        found = f"NaN or infinity in {rows.sum()} rows, first {artefact.ids[int(rows.argmax())]!r}"
+        raise ArtefactError("finite vectors", found, "train a new version")
     for name, array in artefact.encoder.items():
         if not np.isfinite(array).all():
             raise ArtefactError("finite encoder weights", f"NaN or infinity in {name!r}", "train a new version")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._histories import ConvolutionEncoder, FoldInEncoder, MeanEncoder, TowerEncoder, WeightedMeanEncoder
 from ._safetensors import checked
+from ._transformer import ARRAY as ARRAY
 from ._transformer import TransformerEncoder
 from .embeddings import Artefact
 from .errors import ArtefactError
@@ -33,7 +34,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Stepping(Protocol):
-    """An encoder that takes one event on top of what it keeps of the earlier ones."""
+    """An encoder that takes one event on top of what it keeps of the earlier ones, which says how many bytes it has (``nbytes``)."""
 
     length: int
 

@@ -7,7 +7,7 @@ leave together and the rest close up (`compact`), which every model follows with
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,13 @@ def hash_id(text: str) -> int:
     True
     """
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+class Standing(NamedTuple):
+    """An item table as it is now: `ItemTable.generation`, and the hashes of its items; they stay as they are when it changes."""
+
+    generation: int
+    hashes: npt.NDArray[np.uint64]
 
 
 class ItemTable:
@@ -55,6 +62,11 @@ class ItemTable:
     def row(self, item_id: str) -> int:
         """The row of an item, or -1."""
         return self.index.get(item_id, -1)
+
+    @property
+    def standing(self) -> Standing:
+        """For whoever reads on while the table changes."""
+        return Standing(self.generation, self.hashes[: len(self.ids)])
 
     def hash_of(self, row: int) -> int:
         """64 bits of the item's id."""

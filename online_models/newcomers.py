@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,18 @@ STEADY, STEADIER = 50, 20_000
 DOUBT, FEW = 2.0, 100
 """Queries that a newcomer needs for half of its vector's length, and that the mean of all needs to count half."""
 _TINY = np.float32(1e-12)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned of newcomers, as of one moment: rows of the item table ``items`` [n], the one that came first first, with
+    ``means`` [n, dims] and ``count`` [n]; the mean of all ``queries``, ``centre`` [dims]."""
+
+    items: IntArray
+    means: FloatArray
+    count: NDArray[np.int32]
+    centre: FloatArray
+    queries: int
 
 
 class Newcomers:
@@ -33,6 +47,12 @@ class Newcomers:
         self.item: IntArray = np.full(capacity, -1, np.int32)
         self.slot_of: IntArray = np.full(64, -1, np.int32)
         self.used = self.next = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        arrays = self.vectors, self.means, self.count, self.centre, self.item, self.slot_of
+        return sum(array.nbytes for array in arrays)
 
     def know(self, item: int) -> None:
         """There is such a row in the item table."""
@@ -61,6 +81,19 @@ class Newcomers:
         away = mean - self.centre * np.float32(self.queries / (self.queries + FEW))
         size = np.float32(np.sqrt(away @ away))
         self.vectors[slot] = away * (self.length * np.float32(count / (count + DOUBT)) / max(size, _TINY))
+
+    def learned(self) -> Learned:
+        """A copy of what is known now: the stream goes on changing it."""
+        held = np.flatnonzero(self.item[: self.used] >= 0)
+        held = held[np.argsort((held - self.next) % len(self.item), kind="stable")]
+        return Learned(self.item[held], self.means[held], self.count[held], self.centre.copy(), self.queries)
+
+    def take(self, learned: Learned, centre: bool = True) -> None:
+        """Take over what was learned elsewhere; ``centre``: the mean of all queries too."""
+        if centre:
+            self.centre, self.queries = learned.centre, learned.queries
+        for item, mean, count in zip(learned.items.tolist(), learned.means, learned.count.tolist(), strict=True):
+            self.put(self.slot(item), mean, count)
 
     def slot(self, item: int) -> int:
         """The item's slot, a new one if need be."""

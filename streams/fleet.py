@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from .contracts.models import Announcement, Decision
 
+KEPT = 20
+"""Latest decisions that stay on the topic whatever they say, for whoever asks what was decided."""
+STANDING = ("promoted", "pinned")
+"""States of which the latest decision says what is live."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -36,9 +41,27 @@ class Fleet:
         self.decisions[decision.announcement.version], self._wanted = decision, None
 
     def forget(self, version: str) -> None:
-        """A decision was taken back: as if nothing had been decided of the version."""
+        """A decision was taken back, or off the topic: as if nothing had been decided of the version."""
         self.decisions.pop(version, None)
         self._wanted = None
+
+    def spent(self) -> dict[str, Decision]:
+        """Decisions, by version, that say nothing any more and may be taken off the topic: `wanted` is the same without them.
+
+        What stays besides the latest `KEPT`: what is live, what would be if that were rolled back, and what is decided of any
+        version that is not older than the newest announced one, for it would be tried if nothing were known of it.
+        """
+        newest = self.announced
+        if newest is None:
+            return {}
+        latest = sorted(self.decisions.values(), key=_when, reverse=True)
+        stay = [*latest[:KEPT], *[d for d in latest if d.state in STANDING][:2]]
+        names = {d.announcement.version for d in stay}
+        return {
+            version: decision
+            for version, decision in self.decisions.items()
+            if version not in names and decision.announcement.created < newest.created
+        }
 
     @property
     def wanted(self) -> Wanted:
@@ -48,10 +71,14 @@ class Fleet:
         return self._wanted
 
     def _work_out(self) -> Wanted:
-        standing = [d for d in self.decisions.values() if d.state in ("promoted", "pinned")]
-        latest = max(standing, key=lambda d: (d.created, d.announcement.version), default=None)
+        latest = max((d for d in self.decisions.values() if d.state in STANDING), key=_when, default=None)
         live = latest.announcement if latest else None
         pinned = latest is not None and latest.state == "pinned"
         a = self.announced
         new = a is not None and a.version not in self.decisions and (live is None or a.created > live.created)
         return Wanted(live, a if new and not pinned else None, pinned)
+
+
+def _when(decision: Decision) -> tuple[int, str]:
+    """What decisions are ordered by."""
+    return decision.created, decision.announcement.version

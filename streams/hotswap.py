@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from online_models.alignment import inherit
+from online_models.alignment import Heritage, inherit
 from online_models.deep import Version
 from online_models.metrics import NAMES, evaluate
 
@@ -73,16 +74,21 @@ class Versions:
 
     # -- flips --------------------------------------------------------------------------------------------------------
 
-    def align(self, version: Version) -> None:
-        """Give a version that answers nobody yet what was learned online before it. Takes a while: not between two events."""
+    def aligning(self, version: Version) -> Callable[[], None]:
+        """What gives a version that answers nobody yet what was learned online before it. It takes a while and may be done beside
+        the stream; what the stream goes on changing is copied here, between two events."""
+        version.catch_up()
         live = self.live
         if live is None:
-            self._deep.take_up(version)
-            return
-        found = inherit(live, version, self._items.count)
+            kept = self._deep.kept_for(version)
+            return partial(version.newcomers.take, kept) if kept is not None else lambda: None
+        return partial(self._align, version, live.name, Heritage.of(live, self._items.count))
+
+    def _align(self, version: Version, live: str, heritage: Heritage) -> None:
+        found = inherit(heritage, version)
         log.info(
             "%s takes over %d items learned online from %s, %d dropped (fit of the spaces %.2f)",
-            *(version.name, found.taken, live.name, found.dropped, found.fit),
+            *(version.name, found.taken, live, found.dropped, found.fit),
         )
 
     def install(self, version: Version | None) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from online_models import embeddings, prepared, preparing
@@ -21,6 +22,9 @@ from .contracts.models import Announcement
 
 _PREPARED = "prepared"
 KEEP_S, KEEP_UNFINISHED_S = 600.0, 86_400.0
+PIECE = 1 << 22
+MANIFEST_BYTES, UNSTATED_BYTES = 1 << 20, 1 << 32
+"""A manifest has so many bytes at most, and so has a file of which the manifest does not say the length."""
 
 
 class Cache:
@@ -86,28 +90,40 @@ class Cache:
 
 
 def _copy(announcement: Announcement, target: Path) -> None:
-    """Copy the files that the manifest names, the manifest first: its hash says whether it is the announced one."""
+    """Copy the files that the manifest names, the manifest first: its hash says whether it is the announced one, and it says how
+    long the others are."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir(parents=True)
-    place = urlsplit(announcement.uri)
-    local = Path(unquote(place.path)) if place.scheme in ("", "file") else None
-    names = [MANIFEST]
+    names, most = [MANIFEST], {MANIFEST: MANIFEST_BYTES}
     try:
         for name in names:
-            if local is not None:
-                shutil.copyfile(local / name, temporary / name)
-            else:
-                _download(f"{announcement.uri.rstrip('/')}/{name}", temporary / name)
+            with _source(announcement.uri, name) as file:
+                _take(file, temporary / name, most[name])
             if name == MANIFEST:
-                names += embeddings.read_manifest(temporary, announcement.sha256).files
+                manifest = embeddings.read_manifest(temporary, announcement.sha256)
+                most |= {name: manifest.sizes.get(name, UNSTATED_BYTES) for name in manifest.files}
+                names += manifest.files
             embeddings.sync(temporary / name)
         prepared.put(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _download(url: str, target: Path) -> None:
+def _source(uri: str, name: str) -> Any:
+    place = urlsplit(uri)
+    if place.scheme in ("", "file"):
+        return (Path(unquote(place.path)) / name).open("rb")
     import fsspec
 
-    with fsspec.open(url, "rb") as source, target.open("wb") as out:
-        shutil.copyfileobj(source, out, 1 << 22)
+    return fsspec.open(f"{uri.rstrip('/')}/{name}", "rb")
+
+
+def _take(source: Any, target: Path, most: int) -> None:
+    """Copy what a file gives, and no more than ``most`` bytes: hashes are looked at when all is there. Raises ArtefactError where
+    there is more."""
+    with target.open("wb") as out:
+        left = most
+        while piece := source.read(min(left + 1, PIECE)):
+            if len(piece) > left:
+                raise ArtefactError(f"{target.name} of at most {most:,} bytes", "more", "do not use this artefact")
+            left -= out.write(piece)

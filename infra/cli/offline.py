@@ -11,7 +11,7 @@ import click
 
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
-from infra.cli.publish_model import SLOT, announcer, default_place, in_use
+from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.signals import until_told
 from infra.cli.train import config_of
 from infra.settings import Settings, with_settings
@@ -38,7 +38,6 @@ from infra.settings import Settings, with_settings
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--items", "catalogue", type=click.Path(path_type=Path), help="Catalogue (JSONL), for two_tower.")
 @click.option("--to", metavar="URL", help="Where versions go; by default published/ in the data folder.")
-@click.option("--slot", default=SLOT, show_default=True, help="What the versions are for: the key on topic models.")
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="For the gate.")
 @click.option("--fewest", metavar="N", default=1000, show_default=True, help="New events that are worth a round.")
 @click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
@@ -46,7 +45,7 @@ from infra.settings import Settings, with_settings
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
 @with_settings
 def command(
-    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None, slot: str,
+    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None,
     margin: float, fewest: int, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
     """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
@@ -76,7 +75,7 @@ def command(
             catalogue=catalogue,
             fleet=(lambda: in_use(settings)) if announce else None,
         )
-        tell = (lambda a: announcer(settings, slot)(a)) if announce else (lambda a: None)
+        tell = (lambda a: announcer(settings)(a)) if announce else (lambda a: None)
         outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)
     if interrupted():
         raise KeyboardInterrupt

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from offline.publish import InUse
     from streams.contracts.models import Announcement
 
-SLOT = "deep"
-"""The slot of the deep model, if nothing else is said: the key on topic models."""
-
 
 @click.command(
     "publish-model",
@@ -35,26 +32,25 @@ SLOT = "deep"
 @click.option(
     "--to", metavar="URL", help="A folder or an fsspec URL (s3://…); by default published/ in the data folder."
 )
-@click.option("--slot", default=SLOT, show_default=True, help="What the version is for: the key on topic models.")
 @click.option("--keep", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
 @click.option("--pin", multiple=True, metavar="VERSION", help="A version that stays however old it is.")
 @click.option("--announce/--no-announce", default=True, help="Tell the workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the announcement as JSON instead of a line.")
 @with_settings
 def command(
-    folder: Path, to: str | None, slot: str, keep: int, pin: tuple[str, ...], announce: bool, as_json: bool,
+    folder: Path, to: str | None, keep: int, pin: tuple[str, ...], announce: bool, as_json: bool,
     settings: Settings,
 ) -> None:  # fmt: skip
     """Copy the artefact DIR to where workers fetch it, and announce it on topic models."""
     from offline.publish import publish
 
-    tell = announcer(settings, slot) if announce else lambda announcement: None
+    tell = announcer(settings) if announce else lambda announcement: None
     stay = {*pin, *(in_use(settings).kept if announce else ())}
     announcement = publish(folder, to or default_place(settings), tell, keep, stay)
     if as_json:
         click.echo(msgspec.json.encode(announcement).decode())
         return
-    told = f"announced on topic {settings.topics.models} (slot {slot})" if announce else "not announced"
+    told = f"announced on topic {settings.topics.models}" if announce else "not announced"
     click.echo(f"{announcement.version}: copied to {announcement.uri}, {told}")
 
 
@@ -81,24 +77,31 @@ def in_use(settings: Settings) -> InUse:
     return InUse(found.live, rejected, frozenset(version for version in kept if version))
 
 
-def announcer(settings: Settings, slot: str) -> Callable[[Announcement], None]:
-    """Sends announcements to topic models under the key ``slot`` and waits until the broker has them.
+def announcer(settings: Settings) -> Callable[[Announcement], None]:
+    """Sends announcements to topic models and waits until the broker has them; then takes decisions off topic
+    models.decisions that say nothing any more.
 
     Raises InputError for one that is older than what the topic has: running workers leave it alone, but compaction would leave
     only it to those that start later.
     """
     from infra import models
+    from streams.contracts.models import SLOT
 
     topics.require(settings, settings.topics.models)
 
     def tell(announcement: Announcement) -> None:
-        newest = models.read(settings).fleet.announced
+        fleet = models.read(settings).fleet
+        newest = fleet.announced
         if newest is not None and announcement.created < newest.created:
             remedy = "`headrace models promote` makes an older one live, if it was announced before"
             raise InputError(f"a version newer than {newest.version}", announcement.version, remedy)
         with topics.producer(settings) as client:
-            sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=slot.encode())
+            sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=SLOT.encode())
             client.flush()
             sent.get(timeout=30)
+        # Each version adds a key to topic models.decisions. As of before this announcement: a worker may read it after
+        # what is taken off, and would try what it was to replace.
+        if spent := fleet.spent():
+            models.forget(settings, spent)
 
     return tell

@@ -85,7 +85,8 @@ class Bringer:
         self.known = {name: announcement for name, announcement in self.known.items() if name in kept}
         self._failed = {name: when for name, when in self._failed.items() if name in kept}
         self._refused &= kept
-        asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
+        removing = asyncio.get_running_loop().run_in_executor(None, self._cache.drop_all_but, kept)
+        removing.add_done_callback(_removed)
 
     def _attempt(self, version: str) -> tuple[float, float]:
         """When it may be tried (monotonic, s), and the pause (s) if that fails."""
@@ -115,9 +116,10 @@ class Bringer:
         ready = await self._prepared(announcement)
         self._say(announcement.version, "replaying", "")
         while True:
-            version = await asyncio.to_thread(Version, ready, self._table)
+            version = await asyncio.to_thread(Version, ready, self._table, self._table.standing)
             await self._replay(version)
-            await asyncio.to_thread(self._versions.align, version)
+            if version.generation == self._table.generation:
+                await asyncio.to_thread(self._versions.aligning(version))
             if version.generation == self._table.generation:
                 return version
             log.info("the item table was compacted while model %s was on its way: once more", version.name)
@@ -148,3 +150,10 @@ class Bringer:
             if row >= 0 and version.row_of[row] < 0:
                 version.learn_one(self._knowledge.observation(x, row))
             await breather.breathe()
+
+
+def _removed(removing: asyncio.Future[None]) -> None:
+    """Say so where old copies could not be removed: the disk fills up. The next change of what answers tries again."""
+    error = None if removing.cancelled() else removing.exception()
+    if error is not None:
+        log.warning("copies of models that nobody needs any more could not be removed: %r", error, exc_info=error)

@@ -21,7 +21,7 @@ import msgspec
 
 from online_models.deep import Version
 from streams.contracts.interactions import Interaction
-from streams.contracts.models import Announcement, Decision, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.fleet import Fleet, Wanted
@@ -95,6 +95,7 @@ class ModelFeed:
             ends = await tail.ends()
             while tail.behind(ends):
                 self._take(await tail.fetch(0.1, FETCH))
+        self._caught_up = True
         live = self.fleet.wanted.live
         if live is not None:
             await self._bringer.bring(live)
@@ -132,12 +133,20 @@ class ModelFeed:
             return
         decision = self._decode_decision(record.value)
         _of_version_one(decision.v)
+        version = decision.announcement.version
+        if self._caught_up and decision.by != self._worker and decision != self.fleet.decisions.get(version):
+            what = decision.state.replace("_", " ")
+            log.info("model %s: %s by %s%s", version, what, decision.by, decision.reason and f", {decision.reason!r}")
         self.fleet.decide(decision)
-        self._bringer.welcome(decision.announcement.version)
+        self._bringer.welcome(version)
 
     def _take_announcement(self, record: Any) -> None:
         announcement = self._decode(record.value)
         _of_version_one(announcement.v)
+        if record.key != SLOT.encode():
+            raise ValueError(
+                f"expected an announcement under key {SLOT!r}, got {record.key!r}; announce it under that one"
+            )
         self._bringer.welcome(announcement.version)
         if not self.fleet.announce(announcement):
             raise ValueError(f"model {announcement.version} was announced after a newer one")
@@ -163,7 +172,7 @@ class ModelFeed:
         self._left = True
         await self._publisher.publish([Outgoing(self._topics.model_status, self._worker.encode(), None)])
 
-    _left = False
+    _left = _caught_up = False
 
     def _say(self, candidate: str | None, step: str, error: str = "", moments: int = 0) -> None:
         self._status = msgspec.structs.replace(

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+SLOT = "deep"
+"""The key of all announcements on topic ``models``: there is one place for a model, and compaction keeps its latest announcement."""
+
 Version = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
 """A version's name; it is also the name of its folder."""
 

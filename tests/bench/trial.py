@@ -41,7 +41,7 @@ def trial(pipeline: Pipeline, events: Iterator[tuple[Event, Source]], version: P
     """Put a version on trial and play on until it is decided; a row of the table."""
     versions: Versions = pipeline.versions
     candidate = Version(prepare(version), pipeline.knowledge.items)
-    versions.align(candidate)
+    versions.aligning(candidate)()
     versions.begin(candidate)
     decided: list[str] = []
     versions.changed = lambda t: decided.append(

@@ -14,7 +14,7 @@ from infra import models, topics
 from infra.cli.models import command
 from infra.models import Models
 from online_models.errors import InputError
-from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, TrainedOn, WorkerStatus
 from streams.contracts.topics import Topics
 
 NAMES = Topics()
@@ -46,7 +46,7 @@ def on_wire(*records: Announcement | Decision | WorkerStatus) -> list[Any]:
     out = []
     for each in records:
         if isinstance(each, Announcement):
-            out.append(record(NAMES.models, "deep", each))
+            out.append(record(NAMES.models, SLOT, each))
         elif isinstance(each, Decision):
             out.append(record(NAMES.model_decisions, each.announcement.version, each))
         else:
@@ -97,12 +97,13 @@ def test_records_taken_back_and_those_that_cannot_be_read() -> None:
             *on_wire(A, B, worker("w1", "b"), worker("w2", "b")),
             record(NAMES.model_decisions, "b", None),
             record(NAMES.model_status, "w2", None),
-            record(NAMES.models, "deep", b"{"),
-            record(NAMES.models, "deep", None),
+            record(NAMES.models, SLOT, b"{"),
+            record(NAMES.models, SLOT, None),
+            record(NAMES.models, "other", announced("z", 9)),
             record(NAMES.model_decisions, "b", msgspec.structs.replace(B, v=2)),
         ]
     )
-    assert found.left_out == 2
+    assert found.left_out == 3
     assert found.overview.live == "a"
     assert [w.worker for w in found.overview.workers] == ["w1"]
 
@@ -225,6 +226,6 @@ def test_nothing_is_written_of_an_unknown_version(written: list[Decision]) -> No
 
 
 def test_a_warning_where_records_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "records", lambda settings, *names: [record(NAMES.models, "deep", b"{")])
+    monkeypatch.setattr(topics, "records", lambda settings, *names: [record(NAMES.models, SLOT, b"{")])
     result = CliRunner().invoke(command, ["list"], catch_exceptions=False)
     assert "1 records that cannot be read" in result.stderr

@@ -63,7 +63,7 @@ def test_a_worker_killed_after_its_decision_comes_up_with_it_and_loses_no_event(
     with Worker(settings, tmp_path, before=KILLED_AFTER_ITS_DECISION, more=TRIAL).ready() as worker:
         publish(settings, events[:50])
         await_answers(settings, events[:50])
-        publish_model(tmp_path / "model", str(tmp_path / "store"), announcer(settings, "deep"))
+        publish_model(tmp_path / "model", str(tmp_path / "store"), announcer(settings))
         statuses = settings.topics.model_status
         until(lambda: "shadow" in {s.step for s in values(settings, statuses, WorkerStatus)}, 30, lambda: worker.output)
         publish(settings, events[50:300])

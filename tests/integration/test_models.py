@@ -9,12 +9,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from infra import models as models_of
 from infra import topics
 from infra.cli import cli
 from infra.cli.publish_model import announcer, in_use
 from infra.settings import Settings
 from offline.publish import InUse
 from online_models.errors import InputError, ServiceError
+from streams import fleet
 from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
 from streams.fleet import Fleet
 from tests.integration.stream_support import read
@@ -58,7 +60,7 @@ def wanted(settings: Settings) -> tuple[str | None, bool]:
 
 def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
     topics.create(settings, 2)
-    announce = announcer(settings, "deep")
+    announce = announcer(settings)
     assert states(settings) == {}
     with pytest.raises(InputError, match="none yet"):
         models(settings, "promote", "a")
@@ -89,6 +91,39 @@ def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
         models(settings, "rollback")
     assert "decision         rolled back by operator" in models(settings, "show", "b")
     assert [w["worker"] for w in json.loads(models(settings, "list", "--json"))["workers"]] == ["w1"]
+
+
+def left(settings: Settings) -> dict[str, Decision]:
+    """What compaction leaves of topic models.decisions."""
+    latest = {record.key.decode(): record.value for record in read(settings, settings.topics.model_decisions)}
+    return {key: msgspec.json.decode(value, type=Decision) for key, value in latest.items() if value is not None}
+
+
+def test_decisions_do_not_pile_up_and_what_is_live_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "KEPT", 2)
+    topics.create(settings, 2)
+    announce = announcer(settings)
+    for n in range(9):
+        announce(announcement(f"v{n}", n))
+        state = "promoted" if n in (1, 3) else "rolled_back"
+        decision = Decision(announcement=announcement(f"v{n}", n), state=state, by="w1", created=n)
+        models_of.write(settings, decision)  # type: ignore[arg-type]
+    assert set(left(settings)) == {"v1", "v3", "v6", "v7", "v8"}, "would be live, is live, the latest, and the newest"
+    assert models_of.read(settings).overview.live == "v3"
+    assert models(settings, "rollback") == "v3: rolled back; live from now on: v1\n"
+
+
+def test_what_an_operator_decides_while_old_decisions_are_taken_off_counts(settings: Settings) -> None:
+    topics.create(settings, 2)
+    announce = announcer(settings)
+    for n, version in enumerate("ab"):
+        announce(announcement(version, n))
+        models(settings, "promote", version)
+    as_read = models_of.read(settings).fleet.decisions
+    models(settings, "promote", "a")
+    models_of.forget(settings, as_read)
+    assert set(left(settings)) == {"a"}
+    assert models_of.read(settings).overview.live == "a"
 
 
 def test_without_topics_the_remedy_is_named(settings: Settings) -> None:

@@ -81,6 +81,18 @@ def test_inverted_lists_find_nearly_all_and_hold_each_row_once() -> None:
     assert found / (20 * len(queries)) > 0.9
 
 
+def test_a_row_stands_in_the_list_it_points_to_most_even_where_that_is_of_another_group() -> None:
+    vectors, _ = clustered(20_000, groups=2_000)
+    lists = ann.lists_for(vectors)
+    assert lists is not None
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    own = np.empty(len(vectors), np.int64)
+    own[lists.order] = np.repeat(np.arange(len(lists.starts) - 1), np.diff(lists.starts))
+    near = np.einsum("ij,ij->i", directions, lists.centroids[own])
+    nearest = (directions @ lists.centroids.T).max(axis=1)
+    assert (near > nearest - 1e-6).mean() > 0.96, "0.84 if only the lists of the nearest group are looked at"
+
+
 def test_the_same_vectors_give_the_same_lists_and_small_tables_none() -> None:
     vectors, _ = clustered(10_000)
     one, two = ann.lists_for(vectors), ann.lists_for(vectors)

@@ -54,6 +54,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert artefact.ids == IDS_OF_ALL_KINDS
     assert artefact.manifest.trained == Trained(1_000, 2_000, 77)
     assert artefact.manifest.seen_ms == 2_500
+    assert artefact.manifest.sizes == {name: (folder / name).stat().st_size for name in (ITEMS, IDS, ENCODER)}
     assert artefact.manifest.encoder == {"kind": "gru", "length": 20}
     rng = np.random.default_rng(1)
     np.testing.assert_array_equal(artefact.vectors, rng.normal(size=(N, D)).astype(np.float32))
@@ -197,6 +198,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "dims no number": (lambda f: edited(f, dims="4"), "as documented"),
     "seen less than learned": (lambda f: edited(f, seen_ms=1_999), "seen_ms 1999, trained until 2000"),
     "seen no number": (lambda f: edited(f, seen_ms="2500"), "seen_ms '2500'"),
+    "sizes below nothing": (lambda f: edited(f, sizes={ITEMS: -1}), "as documented"),
+    "sizes no table": (lambda f: edited(f, sizes=[7]), "as documented"),
     "no training range": (lambda f: edited(f, trained={}), "as documented"),
     "dims of the file": (lambda f: save(f, vectors=np.ones((N, D + 1), np.float32)), "of shape"),
     "bias too short": (lambda f: save(f, bias=np.ones(2, np.float32)), "bias of shape"),

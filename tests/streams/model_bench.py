@@ -16,7 +16,7 @@ from online_models.embeddings import manifest_sha256
 from streams.app.model_feed import ModelFeed
 from streams.app.publisher import Outgoing
 from streams.contracts.interactions import Interaction
-from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision, TrainedOn, WorkerStatus
 from streams.contracts.topics import Topics
 from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
@@ -32,7 +32,7 @@ class Topic:
     def __init__(self, name: str) -> None:
         self.name, self._queue, self._n = name, asyncio.Queue[Any](), 0
 
-    def put(self, value: msgspec.Struct | bytes | None, key: str = "") -> None:
+    def put(self, value: msgspec.Struct | bytes | None, key: str = SLOT) -> None:
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
         self._queue.put_nowait(
             SimpleNamespace(topic=self.name, partition=0, offset=self._n, key=key.encode(), value=raw)

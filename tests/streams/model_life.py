@@ -11,7 +11,6 @@ import asyncio
 import functools
 import json
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -27,6 +26,7 @@ from streams.app.bringing import Bringer
 from streams.app.model_feed import ModelFeed
 from streams.app.publisher import Outgoing
 from streams.contracts.interactions import Interaction
+from streams.contracts.models import SLOT
 from streams.contracts.topics import Topics
 from streams.hotswap import Versions
 from streams.model_fetch import Cache
@@ -47,7 +47,7 @@ class FileTopic:
         self.name, self.path, self._read = name, folder / f"{name}.jsonl", 0
         self.path.touch()
 
-    def put(self, value: msgspec.Struct | bytes | None, key: str = "") -> None:
+    def put(self, value: msgspec.Struct | bytes | None, key: str = SLOT) -> None:
         raw = msgspec.json.encode(value) if isinstance(value, msgspec.Struct) else value
         with self.path.open("a") as file:
             file.write(json.dumps([key, raw.decode() if raw is not None else None]) + "\n")
@@ -113,13 +113,15 @@ def dies(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True, aft
 
 
 def half_copied() -> None:
-    def take(source: Path, target: Path) -> None:
-        raw = source.read_bytes()
-        target.write_bytes(raw[: len(raw) // 2] if target.name == ITEMS else raw)
-        if target.name == ITEMS:
-            die()
+    take = model_fetch._take
 
-    model_fetch.shutil = SimpleNamespace(copyfile=take, rmtree=shutil.rmtree)
+    def dying(source: Any, target: Path, most: int) -> None:
+        if target.name == ITEMS:
+            target.write_bytes(source.read(most // 2))
+            die()
+        take(source, target, most)
+
+    model_fetch._take = dying
 
 
 HALF_PREPARED = """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+
 from streams.contracts.models import Announcement, Decision, TrainedOn
-from streams.fleet import Fleet, Wanted
+from streams.fleet import KEPT, Fleet, Wanted
 
 
 def announced(version: str, created: int) -> Announcement:
@@ -81,3 +83,43 @@ def test_a_decision_can_be_taken_back() -> None:
     assert names(fleet.wanted) == (None, None, False)
     fleet.forget("a")
     assert names(fleet.wanted) == (None, "a", False)
+
+
+def test_what_is_said_no_more_goes_and_nothing_else_changes() -> None:
+    """Hundreds of versions, tried, promoted, pinned and sent back: the topic stays short, and who starts anew wants the same."""
+    rng, fleet, topic, clock = np.random.default_rng(3), Fleet(), dict[str, Decision](), 0
+    newest = None
+    for n in range(400):
+        taken_off = fleet.spent()  # as of before the next version is announced
+        fleet.announce(newest := announced(f"v{n}", n))
+        for version in taken_off:
+            topic.pop(version)
+            fleet.forget(version)
+        for _ in range(int(rng.integers(0, 3))):
+            clock += 1
+            some = n if rng.random() < 0.7 else n - min(n, int(rng.integers(1, 4)))
+            state = rng.choice(["promoted", "rolled_back", "pinned"], p=[0.03, 0.95, 0.02])
+            topic[f"v{some}"] = decided(f"v{some}", state, clock, created=some)
+            fleet.decide(topic[f"v{some}"])
+        before, spent = fleet.wanted, fleet.spent()
+        left = [decision for version, decision in topic.items() if version not in spent]
+        assert wanted(newest, *left) == before
+        assert len(left) <= KEPT + 3, "the latest, two that are or would be live, the one announced"
+        if before.live is not None and before.live.version in topic:
+            back = decided(before.live.version, "rolled_back", clock + 1, created=before.live.created)
+            assert wanted(newest, *left, back).live == wanted(newest, *topic.values(), back).live, (
+                "and so on a rollback"
+            )
+        announced_again = [announced(version, decision.announcement.created) for version, decision in topic.items()]
+        assert wanted(newest, *announced_again, *left) == before, "what was sent back is not tried again"
+
+
+def test_nothing_is_spent_as_long_as_nothing_newer_was_announced() -> None:
+    fleet = Fleet()
+    for n in range(3 * KEPT):
+        fleet.decide(decided(f"v{n}", "rolled_back", n, created=n))
+    assert fleet.spent() == {}
+    fleet.announce(announced("v9", 9))
+    assert set(fleet.spent()) == {f"v{n}" for n in range(9)}
+    fleet.announce(announced("new", 99))
+    assert set(fleet.spent()) == {f"v{n}" for n in range(2 * KEPT)}

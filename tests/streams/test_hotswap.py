@@ -10,6 +10,7 @@ import pytest
 
 from online_models.deep import Version
 from online_models.items import hash_id
+from online_models.newcomers import Newcomers
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
 from streams.hotswap import NONE
@@ -152,6 +153,26 @@ def test_one_that_turns_harmful_after_its_promotion_gives_way_to_the_one_before(
     play(pipeline, walk(1_500, seed=3), 1_300)
     assert pipeline.versions.live is before
     assert pipeline.versions.trial is None
+
+
+def test_what_the_stream_learns_while_a_version_is_aligned_does_not_get_into_it(tmp_path: Path) -> None:
+    """Its rows and means would be those of different moments: a slot may hold another item by then."""
+    pipeline, known = Pipeline(CONFIG), IDS[:60]
+    play(pipeline, walk(200))
+    table, vectors = pipeline.knowledge.items, vectors_of(GROUPS)[:60]
+    live = version(tmp_path / "a", table, known, vectors)
+    live.newcomers = Newcomers(16, 1.0, capacity=20)
+    live.newcomers.know(len(table))
+    pipeline.versions.install(live)
+    play(pipeline, walk(400, seed=2), 200)
+    one, two = (version(tmp_path / name, table, known, vectors, created=n) for n, name in enumerate("bc"))
+    pipeline.versions.aligning(one)()
+    later = pipeline.versions.aligning(two)
+    play(pipeline, walk(400, seed=3), 600)
+    later()
+    assert 0 < one.newcomers.used <= 20
+    for name in ("item", "means", "centre", "vectors", "count"):
+        assert np.array_equal(getattr(one.newcomers, name), getattr(two.newcomers, name)), name
 
 
 def test_metrics_are_kept_by_version_for_those_that_are_there(tmp_path: Path) -> None:

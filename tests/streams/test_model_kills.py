@@ -63,7 +63,7 @@ def test_a_worker_killed_in_the_middle_of_a_step_comes_up_again_and_takes_the_st
         random = np.random.default_rng(5).normal(size=(len(IDS), 16)).astype(np.float32)
         version = made(tmp_path, "b", random, 2)
         until, before = f"gone:{version.version}", f"1+{a.version}"
-    models.put(version, "deep")
+    models.put(version)
     assert life(tmp_path, step, until) == -signal.SIGKILL, "it did not come to the step"
     half = {"half copied": "artefact", "half prepared": "prepared"}.get(step)
     assert half is None or not (tmp_path / "cache" / version.version / half).exists(), "whole or not at all"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from online_models.items import ItemTable
+from online_models.newcomers import Newcomers
 from online_models.prepared import Prepared
 from streams.contracts.interactions import Interaction
 from streams.contracts.models import Announcement, Decision
@@ -125,6 +129,29 @@ async def two(folder: Path, tasks: list[asyncio.Task[None]], step: str = "") -> 
     await found.until(lambda: found.live == (a.version, a.version))
     found.gate._step = halting
     return found
+
+
+async def test_what_the_stream_changes_is_read_between_events_and_not_beside_them(
+    tmp_path: Path, following: list[asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread would meet a table in the middle of a compaction, or a newcomer's slot in the middle of a change."""
+    asked: dict[str, set[int]] = {}
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any) -> Any:
+            asked.setdefault(name, set()).add(threading.get_ident())
+            return function(*arguments)
+
+        return noting
+
+    standing, learned, row = ItemTable.standing.fget, Newcomers.learned, ItemTable.row  # type: ignore[attr-defined]
+    monkeypatch.setattr(ItemTable, "standing", property(noted("standing", standing)))
+    monkeypatch.setattr(ItemTable, "row", noted("row", row))
+    monkeypatch.setattr(Newcomers, "learned", noted("learned", learned))
+    found = await two(tmp_path, following)
+    b = found.announce("b", vectors_of(GROUPS, seed=4), 2)
+    await found.until(lambda: candidate(found.first) == b.version)
+    assert asked == {name: {threading.get_ident()} for name in ("standing", "row", "learned")}
 
 
 def stands_at(found: Two, step: str) -> bool:

@@ -175,6 +175,23 @@ async def test_stopping_the_flow_forgets_what_waits(consumer: Consumer) -> None:
     await asyncio.wait_for(consumer.backlog.wait_for_room(), 1)
 
 
+async def test_what_waits_is_forgotten_where_reading_goes_back(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be handed out a second time, and the second copy is what is expected."""
+
+    async def committed() -> dict[TP, int]:
+        return {EVENTS: 5}
+
+    monkeypatch.setattr(consumer, "seek_to_committed", committed)
+    monkeypatch.setattr(consumer, "assignment", lambda: {EVENTS})
+    await consumer._accept(EVENTS, records(5, 6), 0.0)
+    await consumer.perform_seek()
+    assert consumer.next_offset == {EVENTS: 5}
+    await consumer._accept(EVENTS, records(5, 6, 7), 0.0)
+    assert read(consumer) == [5, 6, 7]
+
+
 def arrivals(partition: int, count: int) -> list[Arrival]:
     return [Arrival(partition, offset, None, b"", 0.0) for offset in range(count)]
 

@@ -15,6 +15,7 @@ from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.signals import until_told
 from infra.cli.train import config_of
 from infra.settings import Settings, with_settings
+from streams.contracts.models import SLOT
 
 
 @click.command(
@@ -63,7 +64,7 @@ def command(
     job = config_of(model, values, {"device": device})
     with until_told() as (stop, interrupted):
         plan = schedule.Plan(
-            folder=settings.data_dir / f"{settings.topic_prefix}offline" / slot,
+            folder=settings.data_dir / f"{settings.topic_prefix}offline" / SLOT,
             read=lambda excerpt, look: log.read(
                 log_path or _archived(settings, stop.is_set), teaching, gap_ms, excerpt, look
             ),

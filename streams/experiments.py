@@ -16,6 +16,7 @@ from online_models.base import FloatArray, IntArray
 from online_models.experiments.split import BUCKETS, Split, bucket, seed_of
 
 from .contracts.experiments import INTERLEAVED, Experiment, Variant
+from .contracts.models import Announcement
 from .contracts.recommendations import Exposure
 from .user_state import UserState
 
@@ -132,9 +133,9 @@ class Experiments:
         return len(self._running)
 
     @property
-    def wanted_versions(self) -> frozenset[str]:
+    def wanted(self) -> dict[str, Announcement]:
         """Versions of the deep model that some variant names."""
-        return frozenset(v for r in self._running for v in r.experiment.models)
+        return {name: announcement for r in self._running for name, announcement in r.experiment.models.items()}
 
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""

@@ -24,6 +24,7 @@ from streams.contracts.interactions import Interaction
 from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
+from streams.experiments import NO_MODEL
 from streams.fleet import Fleet, Wanted
 from streams.hotswap import name_of
 from streams.interaction_log import interactions_since
@@ -59,6 +60,7 @@ class ModelFeed:
     ) -> None:
         self._versions, self._announcements, self._decisions = pipeline.versions, announcements, decisions
         self._publisher, self._topics, self._worker = publisher, topics, worker
+        self._experiments = pipeline.experiments
         self._bringer = Bringer(pipeline, cache, since, self._say)
         self.fleet = Fleet()
         self._left_out = 0
@@ -208,6 +210,7 @@ class ModelFeed:
                 versions.begin(ready)
             versions.flip_s = time.perf_counter() - began
             self._settled()
+        self._hold(ready)
         if live != _name(versions.live):
             self._change_live(wanted, live)
         elif wanted.pinned and versions.trial is not None:
@@ -219,6 +222,20 @@ class ModelFeed:
         settled = live == _name(versions.live) or (live is not None and self._bringer.out_of_reach(live))
         if wanted.candidate is not None and candidate != _name(versions.candidate) and settled:
             self._bringer.start(wanted.candidate)
+        missing = (a for name, a in self._experiments.wanted.items() if name not in versions.held)
+        if not self._bringer.bringing and (needed := next(missing, None)) is not None:
+            self._bringer.start(needed)
+
+    def _hold(self, ready: Version | None) -> None:
+        """Keep the versions that experiments name, and let go of those that none names any more."""
+        wanted, v = self._experiments.wanted, self._versions
+        if not wanted and len(v.held) == 1:
+            return
+        here = {x.name: x for x in (*v.held.values(), ready, v.previous, v.candidate, v.live) if x is not None}
+        held = {name: here[name] for name in wanted if name in here}
+        if held.keys() != v.held.keys() - {NO_MODEL}:
+            v.hold(held)
+            self._settled()
 
     def _change_live(self, wanted: Wanted, live: str | None) -> None:
         versions = self._versions
@@ -237,6 +254,7 @@ class ModelFeed:
         self._say(_name(v.candidate), v.trial.phase.value if v.trial else "")
         wanted = self.fleet.wanted
         held = *map(_name, (v.live, v.candidate, v.previous)), _version(wanted.live), _version(wanted.candidate)
+        held = *held, *self._experiments.wanted
         self._bringer.keep({name for name in held if name is not None})
 
 

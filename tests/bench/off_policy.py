@@ -83,13 +83,13 @@ def logged(log: Log, target: np.ndarray) -> Logged:
 def row(result: Result, truth: float) -> str:
     """One estimator's line of the table."""
     if not isinstance(result, Estimate):
-        return f"| {result.estimator} | no estimate: {result.reason} | | | | {result.ess:,.0f} |"
+        return f"| {result.estimator} | no estimate: {result.reason} | | | | {result.ess:,.0f} | |"
     name = " ".join([result.estimator, *(f"{k} {v:.3g}" for k, v in result.settings.items())])
     given = " *" if result.method.endswith(GIVEN) else ""
     inside = "yes" if result.low <= truth <= result.high else "no"
     return (
         f"| {name} | {100 * result.value:.3f} | {100 * result.low:.3f} to {100 * result.high:.3f}{given} | "
-        f"{100 * (result.value / truth - 1):+.0f} % | {inside} | {result.ess:,.0f} |"
+        f"{100 * (result.value / truth - 1):+.0f} % | {inside} | {result.ess:,.0f} | {result.rests_on:,.0f} |"
     )
 
 
@@ -111,8 +111,10 @@ def measure(campaign: str, evaluated: str, logs: dict[str, Log], bts: np.ndarray
         f"{100 * log.reward.mean():.3f}. Largest weight {data.weights.max():.1f}, mean {data.weights.mean():.3f}, "
         f"effective rows {effective_sample_size(data.weights):,.0f}; {truth.method}.\n"
     )
-    click.echo("| estimator | clicks per 100 | 95 % interval | error | holds the on-policy value | effective rows |")
-    click.echo("|---|---|---|---|---|---|")
+    click.echo(
+        "| estimator | clicks per 100 | 95 % interval | error | holds the on-policy value | effective rows | rests on |"
+    )
+    click.echo("|---|---|---|---|---|---|---|")
     results = evaluate(data, inference=how)
     results.insert(2, ipw(data, clip, how))
     for result in results:

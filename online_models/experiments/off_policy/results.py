@@ -54,7 +54,8 @@ class Estimate:
     ``low`` and ``high`` hold it with probability ``1 - alpha`` as far as chance goes; a bias (of a reward model, of weights
     cut off) is not in them. ``method`` names how they were made, and ends in `GIVEN` where a reward model is trusted.
     ``ess`` is Kish's effective number of rows of the weights in use, ``mean_weight`` the mean of the raw ones: near 1 if the
-    propensities are right.
+    propensities are right. ``rests_on``: how many blocks make up the spread, (Σψ²)² / Σψ⁴ of their influences ψ; with rare
+    rewards it is about the number of rewards that count, and an interval that rests on a handful is a guess at its width.
     """
 
     estimator: str
@@ -64,6 +65,7 @@ class Estimate:
     alpha: float
     method: str
     ess: float
+    rests_on: float
     mean_weight: float
     rows: int
     blocks: int
@@ -120,8 +122,10 @@ def conclude(
         z = NormalDist().inv_cdf(1.0 - inference.alpha / 2.0)
         low, high = value - z * se, value + z * se
     method = f"{inference.method} by {'row' if block is None else 'block'}{GIVEN if trusts_model else ''}"
+    squares = influence**2
+    rests_on = float(squares.sum() ** 2 / np.sum(squares**2))
     return Estimate(
-        estimator, value, low, high, inference.alpha, method, ess, mean_weight, rows, blocks, settings or {}
+        estimator, value, low, high, inference.alpha, method, ess, rests_on, mean_weight, rows, blocks, settings or {}
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from online_models.errors import InputError
 from online_models.experiments import off_policy
-from online_models.experiments.off_policy import CellMeans, Estimate, Inference, Logged, NoEstimate, Result
+from online_models.experiments.off_policy import Estimate, Inference, Logged, NoEstimate, Result
 
 ITEMS = 4
 REWARD = np.array([[0.1, 0.3, 0.5, 0.2], [0.6, 0.2, 0.1, 0.4]])
@@ -60,13 +60,34 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name: str, method: Any) -
     assert abs(values.mean() - TRUTH) < 3.5 * values.std() / np.sqrt(200)
 
 
-def test_both_intervals_are_of_one_width() -> None:
-    log = world(4_000, 1)
+@pytest.mark.parametrize("shift", [0.0, 10.0], ids=["clicks", "far from zero"])
+@pytest.mark.parametrize("estimate", [off_policy.snipw, off_policy.sndr, off_policy.ipw])
+def test_both_intervals_are_of_one_width(estimate: Callable[..., Result], shift: float) -> None:
+    plain = world(4_000, 1)
+    log = Logged(plain.reward + shift, plain.propensity, plain.target, plain.predicted, plain.expected)
     widths = [
-        (e := known(off_policy.sndr(log, inference=Inference(method=method, resamples=4_000)))).high - e.low
+        (e := known(estimate(log, inference=Inference(method=method, resamples=4_000)))).high - e.low
         for method in ("bootstrap", "normal")
     ]
     assert widths[0] == pytest.approx(widths[1], rel=0.06)
+
+
+def test_it_is_said_how_many_clicks_an_interval_rests_on() -> None:
+    n, reward = 5_000, np.zeros(5_000)
+    reward[:30] = 1.0
+    even = known(off_policy.ipw(Logged(reward, np.full(n, 0.5), np.full(n, 0.5))))
+    assert even.rests_on == pytest.approx(30.0, rel=0.05)
+    assert even.ess == n
+    uneven = np.full(n, 0.5)
+    uneven[0] = 0.01
+    assert known(off_policy.ipw(Logged(reward, uneven, np.full(n, 0.5)))).rests_on < 1.1
+
+
+def test_a_resample_without_any_weight_is_drawn_over() -> None:
+    n = 400
+    log = Logged(np.arange(n) % 2, np.full(n, 0.5), np.r_[np.full(3, 0.5), np.zeros(n - 3)])
+    found = known(off_policy.snipw(log, inference=Inference(min_ess=2.0)))
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
 
 
 def test_rows_of_one_user_are_not_independent() -> None:
@@ -136,6 +157,8 @@ def test_shrinking_and_switching_go_from_the_model_to_doubly_robust() -> None:
     assert known(off_policy.dros(log, np.inf)).value == robust
     assert known(off_policy.switch_dr(log, 1e9)).value == robust
     assert isinstance(off_policy.switch_dr(log, 0.01), NoEstimate)
+    even = Logged(log.reward, np.full(3_000, 0.5), np.full(3_000, 0.5), log.predicted, log.expected)
+    assert known(off_policy.switch_dr(even, 1.0)).ess == 3_000.0  # a weight of tau itself is kept
 
 
 def test_the_choice_shrinks_where_weights_are_huge_and_the_model_is_good() -> None:
@@ -247,57 +270,3 @@ def test_wrong_distributions_are_refused(change: dict[str, Any], message: str) -
 def test_wrong_arguments_are_refused(wrong: Callable[[Logged], object]) -> None:
     with pytest.raises(InputError):
         wrong(world(100, 0))
-
-
-def test_a_row_is_predicted_by_a_model_that_has_not_seen_its_block() -> None:
-    rng = np.random.default_rng(10)
-    n = 600
-    action, position, block = rng.integers(0, 3, n), rng.integers(0, 2, n), rng.integers(0, 150, n)
-    reward = rng.random(n) < 0.3
-    before = CellMeans.fit(action, position, reward, 3, block=block)
-    changed = reward.copy()
-    changed[block == block[0]] ^= True
-    after = CellMeans.fit(action, position, changed, 3, block=block)
-    own = before.fold == before.fold[0]
-    assert (before.predicted[own] == after.predicted[own]).all()
-    assert (before.predicted[~own] != after.predicted[~own]).any()
-
-
-def test_cell_means_are_drawn_in_where_there_is_little() -> None:
-    rng = np.random.default_rng(11)
-    n = 40_000
-    action = rng.choice(50, n, p=np.r_[0.7, np.full(49, 0.3 / 49)])
-    flat = CellMeans.fit(action, np.zeros(n, int), rng.random(n) < 0.1, 50)
-    assert np.ptp(flat.table[:, 0, 1:]) < 0.03  # nothing to find: all near one tenth
-    apart = CellMeans.fit(action, np.zeros(n, int), rng.random(n) < np.where(action < 25, 0.05, 0.4), 50)
-    assert apart.table[:, 0, 25:].min() > 0.25 > 0.15 > apart.table[:, 0, :25].max()
-    target = np.full((1, 50), 1 / 50)
-    assert apart.expected_by_position(target) == pytest.approx(apart.expected(np.repeat(target, n, axis=0)))
-    assert apart.expected_by_position(target).mean() == pytest.approx(0.225, abs=0.02)
-
-
-def test_it_makes_doubly_robust_narrower() -> None:
-    rng = np.random.default_rng(12)
-    n, items = 20_000, 20
-    worth = np.linspace(0.05, 0.9, items)
-    action = rng.integers(0, items, n)
-    reward = rng.random(n) < worth[action]
-    target = worth / worth.sum()
-    model = CellMeans.fit(action, np.zeros(n, int), reward, items)
-    log = Logged(
-        reward, np.full(n, 1 / items), target[action], model.predicted, model.expected_by_position(target[None])
-    )
-    plain, modelled = known(off_policy.ipw(log)), known(off_policy.dr(log))
-    assert modelled.low <= float(worth @ target) <= modelled.high
-    assert modelled.high - modelled.low < 0.75 * (plain.high - plain.low)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [{"action": [0, 1, 5]}, {"action": [-1, 0, 1]}, {"position": [-1, 0, 0]}, {"folds": 1}, {"folds": 4}],
-)
-def test_a_wrong_fit_is_refused(bad: dict[str, Any]) -> None:
-    good = {"action": [0, 1, 2], "position": [0, 0, 0], "reward": [1, 0, 1], "n_actions": 3, "folds": 3}
-    CellMeans.fit(**good)
-    with pytest.raises(InputError):
-        CellMeans.fit(**good | bad)

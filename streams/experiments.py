@@ -26,6 +26,9 @@ HOLDOUT = "holdout"
 NO_MODEL = "none"
 """A variant's ``model`` that stands for none at all."""
 
+SHOWN = ("moments", "hr@20", "ndcg@20")
+"""Of the figures of an arm, for monitoring."""
+
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
@@ -137,6 +140,19 @@ class Experiments:
         """Versions of the deep model that some variant names."""
         return {name: announcement for r in self._running for name, announcement in r.experiment.models.items()}
 
+    def metrics(self, arms: Mapping[str, Mapping[str, float]]) -> dict[str, float | dict[str, float]]:
+        """Figures for monitoring: how many run, how many of these wait for a version, and of ``arms`` (see `Prequential.arms`)
+        those of experiments that run."""
+        names = {r.experiment.definition.name for r in self._running}
+        present = {arm: found for arm, found in arms.items() if names_in(arm) <= names}
+        return {
+            "running": float(len(self._running)), "waiting": float(sum(map(self._waits, self._running))),
+            **{m.replace('@', '_at_'): {arm: found[m] for arm, found in present.items()} for m in SHOWN},
+        }  # fmt: skip
+
+    def _waits(self, running: _Running) -> bool:
+        return not all(version in self._held for version in running.experiment.models)
+
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""
         running = [e for e in experiments if e.state == "running"]
@@ -152,7 +168,7 @@ class Experiments:
         for running in self._running:
             d = running.experiment.definition
             unit = state.user_id if d.unit == "user" else session
-            if unit is None or not all(version in self._held for version in running.experiment.models):
+            if unit is None or self._waits(running):
                 continue
             forced = running.forced(unit)
             variant = forced or running.variant(unit, timestamp, context)
@@ -209,6 +225,15 @@ class Experiments:
 def arm_of(experiment: Experiment, variant: Variant) -> str:
     """A name for a variant among those of all experiments."""
     return f"{experiment.definition.name}/{variant.name}"
+
+
+def names_in(arm: str) -> set[str]:
+    """The experiments whose variants a treatment's ``arm`` names.
+
+    >>> sorted(names_in("checkout/control+feed/new"))
+    ['checkout', 'feed']
+    """
+    return {part.partition("/")[0] for part in arm.split("+")}
 
 
 def session_of(state: UserState) -> str:

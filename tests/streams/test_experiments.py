@@ -266,6 +266,23 @@ def test_quality_by_arm_is_kept_and_adds_up():
     assert whole == pytest.approx(pipeline.prequential.metrics(1)["blend"]["hr@20"])
 
 
+def test_metrics_show_the_arms_of_what_runs():
+    pipeline, _ = play(LOG, experiment(variants=EXPLORING))
+    arms = pipeline.prequential.arms()
+    found = pipeline.experiments.metrics(arms)
+    assert (found["running"], found["waiting"]) == (1.0, 0.0)
+    assert found["moments"] == {arm: arms[arm]["moments"] for arm in ("x/control", "x/new")}
+    assert found["hr_at_20"] == {arm: arms[arm]["hr@20"] for arm in ("x/control", "x/new")}
+    assert sorted(found) == ["hr_at_20", "moments", "ndcg_at_20", "running", "waiting"]
+    both = {"x/new+y/a": arms["x/new"], "x/new": arms["x/new"], "xx/new": arms["x/new"]}
+    assert list(pipeline.experiments.metrics(both)["ndcg_at_20"]) == ["x/new"]  # y, and xx, do not run
+    waiting = msgspec.structs.replace(experiment(variants=EXPLORING), models={"v9": None})
+    pipeline.experiments.run([waiting])
+    assert pipeline.experiments.metrics(arms)["waiting"] == 1.0
+    pipeline.experiments.run([stop(waiting, 3)])
+    assert pipeline.experiments.metrics(arms)["moments"] == {}
+
+
 def test_a_restart_in_the_middle_of_a_moment_keeps_its_arm():
     for cut in range(1, 60):
         pipeline = Pipeline()

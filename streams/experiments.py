@@ -26,6 +26,9 @@ HOLDOUT = "holdout"
 NO_MODEL = "none"
 """A variant's ``model`` that stands for none at all."""
 
+DEEP = "deep"
+"""The list of the deep model."""
+
 SHOWN = ("moments", "hr@20", "ndcg@20")
 """Of the figures of an arm, for monitoring."""
 
@@ -36,7 +39,8 @@ class Treatment:
 
     ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the
     blend's weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn
-    apart. ``beside``: the other treatment that shares the list, with the ``names`` of both variants.
+    apart. ``tries``: whether a version of the deep model on trial could make a difference. ``beside``: the other treatment that shares
+    the list, with the ``names`` of both variants.
     """
 
     arm: str = ""
@@ -48,6 +52,7 @@ class Treatment:
     deny_items: tuple[str, ...] = ()
     explore: float = 0.0
     apart: str | None = None
+    tries: bool = True
     beside: Treatment | None = None
     names: tuple[str, str] | None = None
 
@@ -197,11 +202,12 @@ class Experiments:
         values: dict[str, Any] = {"arm": "+".join(arm_of(e, v) for e, v in found)}
         for experiment, v in found:
             if v.model is not None:
-                values["version"] = v.model
+                values["version"], values["tries"] = v.model, False
             if v.sources is not None:
                 values["silent"] = np.array(
                     [i for i, name in enumerate(self._lists) if name not in v.sources], np.int32
                 )
+                values["tries"] = values.get("tries", True) and DEEP in v.sources
             if v.blend is not None:
                 values["learned"] = v.blend.learned
                 values["add"] = self._added(v.blend.add)

@@ -171,9 +171,7 @@ class Pipeline:
         x = self.moments.buffer()
         treatment = self._assign(state, event.timestamp, event).treatment
         version = self._version(state.hash, treatment)
-        compared, rival = (
-            self.versions.rival_for(state.hash, event_hash) if treatment.version is None else (False, None)
-        )
+        compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
         ranked = self.scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
         c = self.scorer.candidates

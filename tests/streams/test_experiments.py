@@ -8,11 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from streams.config import PipelineConfig
 from streams.contracts.events import Source
 from streams.contracts.experiments import BlendChange, Definition, Experiment, FilterChange, Variant
 from streams.experiment_rules import begin, ramp, stop
 from streams.pipeline import Pipeline
 from streams.scoring import explore
+from streams.trial import TrialConfig
 from tests import versions
 from tests.worlds import shop_log
 
@@ -255,6 +257,20 @@ def test_a_variant_with_its_own_version_waits_until_the_version_is_here(tmp_path
     pipeline.versions.hold({made.name: made})
     found = {(r.experiment.variant, r.model.version) for r in (pipeline.recommend(u, 20) for u in users)}
     assert found == {("control", "1"), ("new", f"1+{made.name}")}
+
+
+@pytest.mark.parametrize(
+    ("new", "compared"), [({"sources": ("popular-100",)}, 0), ({"model": "none"}, 0), ({"sources": ("deep", "mf")}, 1)]
+)
+def test_a_trial_compares_only_where_a_version_makes_a_difference(tmp_path, new, compared):
+    """Elsewhere both lists are the same, and the difference would shrink with the traffic of the experiment."""
+    pipeline = Pipeline(PipelineConfig(trial=TrialConfig(compared=1.0)))
+    ids, vectors = [f"i{n}" for n in range(60)], versions.vectors_of([n % 4 for n in range(60)])
+    pipeline.versions.begin(versions.version(tmp_path / "v1", pipeline.knowledge.items, ids, vectors))
+    play(LOG, experiment(variants=(Variant(name="control"), Variant(name="new", **new))), pipeline=pipeline)
+    moments = judged(pipeline)
+    assert moments["x/new"] > 20
+    assert pipeline.versions.trial.difference.n == moments["x/control"] + compared * moments["x/new"]
 
 
 def test_quality_by_arm_is_kept_and_adds_up():

@@ -9,10 +9,15 @@ from html import escape
 from infra.web.chart import SIZES, Size, ticks
 from infra.web.style import STYLE
 from online_models.experiments.effects import NoResult
-from streams.readout.result import Compared, Point, Result
+from streams.readout.result import Compared, Point, Preferred, Result
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
-_BAND = ".band { fill: var(--c); opacity: .16; stroke: none; } .zero { stroke: var(--ink); }"
+_STYLE = """
+.band { fill: var(--c); opacity: .16; stroke: none; } .zero { stroke: var(--ink); }
+td.words { text-align: left; color: var(--soft); white-space: normal; }
+.checks th, .checks td { text-align: left; white-space: normal; vertical-align: top; }
+@media (max-width: 600px) { .effects td { white-space: normal; } .effects .once { display: none; } }
+"""
 
 
 def page(result: Result) -> str:
@@ -22,41 +27,62 @@ def page(result: Result) -> str:
     body = [
         f"<header><h1>{title}</h1><p class='sub'>{escape(result.state)}; units first exposed: {units}; {result.lists:,} lists, "
         f"{result.events:,} events.</p></header><p class='note'><b>{escape(result.verdict)}</b></p>",
-        "<section><h2>Effects</h2>",
-        f"<p class='sub'>Relative to {escape(result.control)}. The always-valid interval holds at every look with probability "
-        f"{1 - result.alpha:.0%}, the fixed one only at a single look planned beforehand; p is adjusted for the number of variants.</p>",
-        _effects(result),
-        "</section>",
-        _timeline(result),
-        _checks(result),
+        *(
+            (_preference(result.preference),)
+            if result.preference
+            else (_effects(result), _timeline(result), _checks(result))
+        ),
     ]
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – Headrace experiment</title>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<style>{STYLE}{_BAND}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<style>{STYLE}{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 
 def _effects(result: Result) -> str:
     rows = []
-    for m in result.metrics:
+    for m in sorted(result.metrics, key=lambda m: m.metric != result.primary):
         for c in m.variants:
             name = f"<b>{escape(m.metric)}</b>" if m.metric == result.primary else escape(m.metric)
-            rows.append([f"{name}, {escape(c.variant)}", _number(m.control), _number(c.value), *_cells(c)])
-    heads = ["Metric, variant", escape(result.control), "Variant", "Effect", "Always valid", "Fixed horizon", "p"]
+            values = (_number(m.control), _number(c.value))
+            rows.append(f"<td>{name}, {escape(c.variant)}</td>{''.join(f'<td>{v}</td>' for v in values)}{_cells(c)}")
+    heads = (
+        f"<th>Metric, variant</th><th>{escape(result.control)}</th><th>Variant</th><th>Effect</th><th>Always valid</th>"
+        "<th class='once'>Fixed horizon</th><th>p</th>"
+    )
+    said = (
+        f"Relative to {escape(result.control)}; the primary metric first. The always-valid interval holds at every look with "
+        f"probability {1 - result.alpha:.0%}, the fixed one only at a single look planned beforehand; p is adjusted for the "
+        "number of variants."
+    )
     words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
     return (
-        _table(heads, rows)
-        + f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.</p>"
+        f"<section><h2>Effects</h2><p class='sub'>{said}</p>{_table('effects', heads, rows)}"
+        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.</p></section>"
     )
 
 
-def _cells(c: Compared) -> list[str]:
+def _cells(c: Compared) -> str:
     if isinstance(c.effect, NoResult) or c.always is None or c.fixed is None or c.adjusted_p is None:
-        why = c.effect.message if isinstance(c.effect, NoResult) else ""
-        return [f"<span title='{escape(why)}'>no result yet</span>", "", "", ""]
+        why = f": {escape(c.effect.message)}" if isinstance(c.effect, NoResult) else ""
+        return f"<td class='words' colspan='4'>no result yet{why}</td>"
     always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
-    return [f"{c.effect.estimate:+.2%}", always, once, f"{c.adjusted_p:.3g}"]
+    return f"<td>{c.effect.estimate:+.2%}</td><td>{always}</td><td class='once'>{once}</td><td>{c.adjusted_p:.3g}</td>"
+
+
+def _preference(p: Preferred) -> str:
+    if isinstance(p.effect, NoResult) or p.always is None:
+        found = f"no result yet{f': {escape(p.effect.message)}' if isinstance(p.effect, NoResult) else ''}"
+    else:
+        found = f"{p.effect.estimate:+.1%}, always valid {p.always.low:+.1%} to {p.always.high:+.1%}"
+    said = (
+        "Every list has items of both variants. Of the lists with a click, how many more were clicked more for "
+        f"{escape(p.variant)} than for {escape(p.control)}."
+    )
+    heads = "<th>Lists with a click</th><th>Units</th><th>Found</th>"
+    row = f"<td>{p.lists:,}</td><td>{p.units:,}</td><td>{found}</td>"
+    return f"<section><h2>Preference</h2><p class='sub'>{said}</p>{_table('checks', heads, [row])}</section>"
 
 
 def _timeline(result: Result) -> str:
@@ -67,8 +93,8 @@ def _timeline(result: Result) -> str:
     key = "".join(f"<li><i class='c{n} thick'></i>{escape(v)}</li>" for n, v in enumerate(variants))
     charts = "".join(_svg(drawn, variants, result.primary, name, size) for name, size in SIZES.items())
     said = (
-        "Effect and always-valid interval of the primary metric, over all units that were first exposed up to a time. Where the band "
-        "leaves out zero, there is an effect, however often one has looked."
+        "Effect and always-valid interval of the primary metric, over all units that were first exposed up to a time (UTC), with all that "
+        "they have done since. Where the band leaves out zero, there is an effect, however often one has looked."
     )
     return f"<section><h2>Over time</h2><p class='sub'>{said}</p><ul class='key'>{key}</ul><figure>{charts}</figure></section>"
 
@@ -92,7 +118,7 @@ def _svg(points: Sequence[Point], variants: Sequence[str], metric: str, name: st
     for row in ticks(low, high, 5):
         style = "zero" if row == 0 else "grid"
         out.append(f"<line class='{style}' x1='{_LEFT}' x2='{right}' y1='{y(row):.1f}' y2='{y(row):.1f}'/>")
-        out.append(f"<text x='{_LEFT - 7}' y='{y(row) + 4:.1f}' text-anchor='end'>{row:+.3g}</text>")
+        out.append(f"<text x='{_LEFT - 7}' y='{y(row) + 4:.1f}' text-anchor='end'>{_percent(row)}</text>")
     for ms in (first, last) if last > first else (first,):
         anchor = "middle" if last == first else "start" if ms == first else "end"
         out.append(f"<text x='{x(ms):.1f}' y='{bottom + 19}' text-anchor='{anchor}'>{_when(ms)}</text>")
@@ -121,20 +147,24 @@ def _checks(result: Result) -> str:
     for s in result.splits:
         units = ", ".join(f"{escape(v)} {n:,}" for v, n in s.units.items())
         if isinstance(s.always, NoResult):
-            rows.append([f"shares, ramp {s.ramp}", units, escape(f"not judged: {s.always.message}")])
+            found = f"not judged: {escape(s.always.message)}"
         else:
-            words = "do not match" if s.always.alarm else "match"
-            rows.append([f"shares, ramp {s.ramp}", units, f"{words} (p = {s.always.p_value:.3g})"])
+            found = f"{'do not match' if s.always.alarm else 'match'} (p = {s.always.p_value:.3g})"
+        rows.append(f"<td>shares, ramp {s.ramp}</td><td>{units}</td><td>{found}</td>")
     for g in result.guardrails:
         bounds = "" if g.found.low == float("-inf") else f", {g.found.low:+.1%} to {g.found.high:+.1%}"
-        rows.append(
-            [
-                f"guardrail {escape(g.metric)}",
-                escape(g.variant),
-                f"{g.found.verdict.value} (margin {g.margin:.1%}{bounds})",
-            ]
-        )
-    return f"<section><h2>Checks</h2>{_table(['Check', '', 'Found'], rows)}</section>"
+        found = f"{g.found.verdict.value} (margin {g.margin:.1%}{bounds})"
+        rows.append(f"<td>guardrail {escape(g.metric)}</td><td>{escape(g.variant)}</td><td>{found}</td>")
+    heads = "<th>Check</th><th>Units or variant</th><th>Found</th>"
+    return f"<section><h2>Checks</h2>{_table('checks', heads, rows)}</section>"
+
+
+def _percent(value: float) -> str:
+    """
+    >>> _percent(-0.25), _percent(0.0), _percent(0.005)
+    ('-25%', '0%', '+0.5%')
+    """
+    return f"{100 * value:+.3g}%" if value else "0%"
 
 
 def _when(ms: int) -> str:
@@ -145,7 +175,8 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{cell}</th>" for cell in heads)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+def _table(name: str, heads: str, rows: Sequence[str]) -> str:
+    lines = "".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f"<div class='scroll'><table class='{name}'><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )

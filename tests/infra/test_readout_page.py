@@ -1,0 +1,144 @@
+"""The page of a read-out: verdict, effects, the interval over time, checks; names of anybody, and what has no result yet."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from infra.web.chart import SIZES
+from infra.web.readout_page import page
+from streams.contracts.experiments import Guardrail
+from streams.experiment_rules import alone
+from streams.readout.result import Result, read_out
+from tests.streams.readout_tape import Tape, definition
+from tests.streams.test_readout_result import world
+
+
+@pytest.fixture(scope="module")
+def found() -> Result:
+    """Users of many days; those of the new variant click more often."""
+    experiment = alone(definition(guardrails=(Guardrail(metric="hr@20", margin=0.1),)), 0)
+    return read_out(experiment, world(0.5).tally())
+
+
+def charts(text: str) -> dict[str, ElementTree.Element]:
+    found = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text)]  # noqa: S314
+    return {svg.get("class", ""): svg for svg in found}
+
+
+def rows(text: str, name: str) -> list[list[str]]:
+    """The cells of a table, without tags."""
+    body = text.partition(f"<table class='{name}'>")[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    return [[re.sub("<[^>]+>", "", cell) for cell in re.split("</td>", row)[:-1]] for row in body.split("</tr>")[:-1]]
+
+
+def points(line: ElementTree.Element | None) -> list[tuple[float, float]]:
+    assert line is not None
+    return [(float(x), float(y)) for x, y in (p.split(",") for p in line.get("points", "").split())]
+
+
+def well_formed(text: str) -> None:
+    class Parser(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert not {"src", "href"} & dict(attrs).keys()
+            if tag != "meta":
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag in ("line", "polygon", "polyline")
+
+    parser = Parser()
+    parser.feed(text)
+    parser.close()
+    assert not parser.open
+    assert not re.search(r"https?://|url\(|@import|<script", text)
+
+
+def test_is_well_formed_and_says_what_was_found(found: Result) -> None:
+    text = page(found)
+    well_formed(text)
+    assert f"<p class='note'><b>{found.verdict}</b></p>" in text
+    assert "new is better in ctr" in found.verdict
+    effects = rows(text, "effects")
+    assert [row[0] for row in effects] == ["ctr, new", "conversion, new", "revenue, new", "hr@20, new"]
+    [c] = found.metrics[0].variants
+    assert c.always is not None
+    assert effects[0][4] == f"{c.always.low:+.1%} to {c.always.high:+.1%}"
+    assert len(effects[0]) == 7
+    checks = rows(text, "checks")
+    assert [row[0] for row in checks] == ["shares, ramp 0", "guardrail hr@20"]
+    assert checks[0][2].startswith("match (p = ")
+    assert checks[1][2].startswith("holds (margin 10.0%")
+
+
+def test_the_primary_metric_comes_first() -> None:
+    d = definition(metric="hr@20")
+    text = page(read_out(alone(d, 0), world(0.0, users=300).tally()))
+    assert rows(text, "effects")[0][0] == "hr@20, new"
+
+
+def test_no_result_says_why(found: Result) -> None:
+    revenue = rows(page(found), "effects")[2]
+    assert revenue[3].startswith("no result yet: ")
+    assert len(revenue) == 4, "one cell instead of effect, intervals and p"
+
+
+def test_the_chart_has_every_period_inside_its_frame(found: Result) -> None:
+    drawn = [p for p in found.timeline if p.estimate is not None]
+    assert len(drawn) > 20
+    for name, svg in charts(page(found)).items():
+        size = SIZES[name]
+        line, band = points(svg.find("polyline")), points(svg.find("polygon"))
+        assert len(line) == len(drawn)
+        assert len(band) == 2 * len(drawn)
+        for (x, y), (_, high), (_, low) in zip(line, band, reversed(band), strict=False):
+            assert 0 <= x <= size.width
+            assert 0 <= high <= y <= low <= size.height, "higher values stand higher, and nothing is cut off"
+        assert [x for x, _ in line] == sorted(x for x, _ in line)
+        texts = [("".join(t.itertext()), float(t.get("x", "")), float(t.get("y", ""))) for t in svg.iter("text")]
+        assert all(0 <= x <= size.width and 0 <= y <= size.height for _, x, y in texts)
+        labels = [text for text, *_ in texts if text.endswith("%")]
+        assert "0%" in labels
+        assert len(labels) >= 3
+
+
+def test_names_are_escaped(found: Result) -> None:
+    text = page(found.__class__(**{**vars(found), "experiment": "<b>&", "control": "<i>"}))
+    well_formed(text)
+    assert "&lt;b&gt;&amp;" in text
+    assert "<i>" not in text
+    assert "<h1><b>" not in text
+
+
+def test_a_page_without_result() -> None:
+    text = page(read_out(alone(definition(), 0), Tape().play().tally()))
+    well_formed(text)
+    assert "No result yet" in text
+    assert "there is no interval to draw" in text
+    assert not charts(text)
+    assert all(row[3].startswith("no result yet: ") for row in rows(text, "effects"))
+
+
+def test_lists_that_variants_share_have_a_preference() -> None:
+    tape = Tape()
+    for n in range(300):
+        told = tape.add(
+            10 * n, "z", "odd", user=f"u{n}", shown="ab", variant="interleaved", picks={"a": "control", "b": "new"}
+        )
+        tape.add(10 * n + 1, "b" if n % 4 else "a", user=f"u{n}", variant=None, request_id=told)
+    text = page(read_out(alone(definition(method="interleave"), 0), tape.play(method="interleave").tally()))
+    well_formed(text)
+    [[lists, units, told]] = rows(text, "checks")
+    assert (lists, units) == ("300", "300")
+    assert told.startswith("+50.0%, always valid +")
+    assert "<h2>Effects</h2>" not in text

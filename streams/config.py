@@ -100,7 +100,7 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Adagrad of the blend: learning rate and the start of its sums."""
 
-    lr: Annotated[float, msgspec.Meta(ge=0, le=0.031)] = 0.03
+    lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
     eps: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 0.1
 
 

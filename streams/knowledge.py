@@ -37,7 +37,7 @@ from .learned import EventWindow, LearnedOffsets
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 2
+SCHEMA = 3
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 

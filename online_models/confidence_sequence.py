@@ -16,9 +16,10 @@ class ConfidenceSequence:
     """The mean of values in [``low``, ``high``], by the empirical-Bernstein confidence sequence with predictable plug-in
     of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86(1), 2024, theorem 2.
 
-    No sample size, variance or distribution is assumed. Where the mean changes on the way, what is held is an average of the means so
-    far, in which the n-th weighs like ``1 / sqrt(var n log n)``, by the variance until then. (For that reason no bound of an earlier look is kept: it was of
-    another average.) The width shrinks with the variance: about ``sqrt(2 var log(2 / alpha) log(n) / n)``.
+    No sample size, variance or distribution is assumed. Where the mean changes on the way, what is held is an average of the
+    means so far, in which the n-th weighs like ``1 / sqrt(var n log n)``, by the variance until then. (For that reason no bound
+    of an earlier look is kept: it was of another average.) The width shrinks with the variance: about
+    ``sqrt(2 var log(2 / alpha) log(n) / n)``.
 
     >>> difference = ConfidenceSequence(low=-1.0, high=1.0, alpha=0.05)
     >>> difference.interval

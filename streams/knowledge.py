@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from online_models.base import Arrays, IntArray, Observation, Scratch, Source
 from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
@@ -20,7 +19,8 @@ from online_models.covisitation import CoVisitation
 from online_models.deep import Deep
 from online_models.drift import DriftMonitor
 from online_models.errors import SnapshotError
-from online_models.features import feature_names
+from online_models.features import feature_names, prior
+from online_models.habits import Habits
 from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
 from online_models.matrix_factorization import MatrixFactorization
@@ -34,10 +34,11 @@ from online_models.session_knn import SessionKNN
 from .config import CoVisitationConfig, PipelineConfig
 from .contracts.interactions import Delta, Interaction
 from .learned import EventWindow, LearnedOffsets
+from .prequential import is_target
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 2
+SCHEMA = 3
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 
@@ -61,6 +62,8 @@ class Knowledge:
         self.scratch = Scratch()
         self.popularity = Popularity(list(s.popularity))
         self.following = _covisitation("following", s.following)
+        self.far = _covisitation("far", s.far)
+        self.habits = Habits()
         self.factors = MatrixFactorization(
             dims=s.factors.dims, lr=s.factors.lr, user_lr=s.factors.user_lr, reg=s.factors.reg, last=s.factors.last, fade=s.factors.fade,
             negatives=s.factors.negatives, window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
@@ -68,7 +71,8 @@ class Knowledge:
         )  # fmt: skip
         k = s.knn
         self.sources: tuple[Source, ...] = (
-            self.popularity, Recency(), Repeats(), self.following, _covisitation("near", s.near), _covisitation("far", s.far),
+            self.popularity, Popularity([s.entry], "entry", entries=True), Recency(), Repeats(), self.following,
+            _covisitation("near", s.near), self.far,
             SessionKNN(
                 "knn", unit=k.unit, last=k.last, m=k.m, k=k.k, fade=k.fade, half_life=k.half_life, inner=k.inner, width=k.width
             ),
@@ -111,6 +115,7 @@ class Knowledge:
         if row < 0:
             row = self.items.add(item_id, timestamp)
             self.factors.know(row, self.items.hash_of(row))
+            self.habits.know(row)
             self.deep.know(row, self.items.hash_of(row))
             self.scratch.reserve(row + 1)
         return row
@@ -125,6 +130,7 @@ class Knowledge:
         o = self.observation(x, row)
         for source in self.sources:
             source.learn_one(o)
+        self._learn_habits(x, row)
         for name, delta in x.deltas.items():
             try:
                 self._apply(name, delta)
@@ -148,6 +154,11 @@ class Knowledge:
         return Observation(
             row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
         )
+
+    def _learn_habits(self, x: Interaction, row: int) -> None:
+        if x.weight > 0.0:
+            wanted = is_target(x, x.history[0] if x.history else "", self.rating_max)
+            self.habits.learn_one(row, wanted, x.before > 0, x.value if x.event_type == "rating" else None)
 
     def _apply(self, name: str, delta: Delta) -> None:
         """Add a step; ValueError if it is not of this shape, as from a worker that runs with other settings."""
@@ -215,6 +226,7 @@ class Knowledge:
         new_index = self.items.compact()
         for source in self.sources:
             source.remap(new_index)
+        self.habits.remap(new_index)
         self.compacted(new_index)
         return new_index
 
@@ -223,7 +235,13 @@ class Knowledge:
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self.sources}
-        parts |= {"items": self.items, "offsets": self.offsets, "event_ids": self.event_ids, "blend": self.blend}
+        parts |= {
+            "items": self.items,
+            "habits": self.habits,
+            "offsets": self.offsets,
+            "event_ids": self.event_ids,
+            "blend": self.blend,
+        }
         parts |= {"intent": self.intent, "open_sessions": self.open_sessions, "drift": self.drift}
         return parts
 
@@ -277,23 +295,3 @@ def top_rating(top: float, value: float) -> float:
     rating: a slip of one user must not make everybody's ratings low ones.
     """
     return max(top * 0.999, min(value, 2.0 * top if top > 0.0 else 1_000.0))
-
-
-def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
-    trust = {
-        "again": 0.25,
-        "often": 0.25,
-        "following": 0.4,
-        "near": 0.4,
-        "far": 0.4,
-        "knn": 0.5,
-        "mf": 0.25,
-        "deep": 0.4,
-    }
-    out = np.zeros(len(features), np.float32)
-    for i, name in enumerate(features):
-        source, _, feature = name.partition(".")
-        if feature == "log_rank":
-            out[i] = trust.get(source, 0.1)
-    return out

@@ -9,7 +9,7 @@ from online_models.base import FloatArray, IntArray, Query
 from online_models.closeness import FACTORS, by_factors, by_visits
 from online_models.features import ITEM, PER_SOURCE, describe, unite
 
-from .knowledge import Knowledge
+from .knowledge import Arm, Knowledge
 
 
 class Candidates:
@@ -18,7 +18,7 @@ class Candidates:
     After `gather`: ``items``/``scores`` [lists, k] and ``counts`` [lists] as the sources gave them, ``rows`` [n] the union.
     """
 
-    def __init__(self, knowledge: Knowledge, per_list: int) -> None:
+    def __init__(self, knowledge: Knowledge | Arm, per_list: int) -> None:
         self._knowledge = knowledge
         n = len(knowledge.lists)
         self.items: IntArray = np.zeros((n, per_list), np.int32)

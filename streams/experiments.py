@@ -137,6 +137,12 @@ class Experiments:
         """Versions of the deep model that some variant names."""
         return {name: announcement for r in self._running for name, announcement in r.experiment.models.items()}
 
+    @property
+    def apart(self) -> frozenset[str]:
+        """Arms that learn apart."""
+        whole = (r.experiment for r in self._running if r.experiment.definition.learning == "isolated")
+        return frozenset(arm_of(e, v) for e in whole for v in e.definition.variants)
+
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""
         running = [e for e in experiments if e.state == "running"]

@@ -59,8 +59,8 @@ def test_the_estimate_holds_what_the_candidate_earns(explore: float, wanted: str
     assert found.recorded == pytest.approx(RATES[wanted], abs=0.03)
     for estimate in found.estimates:
         assert isinstance(estimate, Estimate)
-        assert abs(estimate.value - RATES[wanted]) < 0.06, estimate
-        if estimate.estimator in ("ipw", "snipw", "dr"):
+        assert abs(estimate.value - RATES[wanted]) < 0.1, estimate
+        if estimate.estimator in ("snipw", "dr", "sndr"):
             assert estimate.low < RATES[wanted] < estimate.high
 
 
@@ -87,7 +87,7 @@ def test_a_list_counts_for_the_next_event_only_and_not_for_long() -> None:
 def test_lists_that_did_not_explore_are_refused() -> None:
     events, published, candidate = world(50)
     plain = [p.replace(b'"propensity"', b'"other"') for p in published]
-    with pytest.raises(InputError, match="explore: 0.1"):
+    with pytest.raises(InputError, match=r"explore: 0\.1"):
         evaluate(events, plain, candidate, JUDGED, 60_000)
     with pytest.raises(InputError, match="more alike"):
         evaluate(events, published, [c.replace(b'"b"', b'"z"') for c in candidate], JUDGED, 60_000)

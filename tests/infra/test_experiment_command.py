@@ -117,8 +117,6 @@ def test_a_plan_and_its_inverse():
     assert "units in all, " in plan("--rate", "0.05", "--effect", "0.1", "--daily", "2000").stdout
 
 
-@pytest.mark.parametrize(
-    "args", [["--rate", "0.1"], ["--effect", "0.1"], ["--mean", "1", "--effect", "1"], ["--rate", "1", "--units", "9"]]
-)
-def test_a_plan_of_nothing_is_wrong_usage(args):
+@pytest.mark.parametrize("args", ["--rate 0.1", "--effect 0.1", "--mean 1 --effect 1", "--rate 1 --units 9"])
+def test_a_plan_of_nothing_is_wrong_usage(args: str):
     assert plan(*args.split()).exit_code == 2

@@ -15,14 +15,26 @@ from infra.figures import FIGURES, LISTS
 from infra.models import Known, Overview
 from infra.worker_pages import Comparison, Served
 from online_models import metrics
+from online_models.experiments.effects import NoResult
 from streams.hotswap import NONE
+from streams.readout.result import Compared, Result
 
 SHOWN = {key.replace("@", "_at_"): FIGURES[key] for key in metrics.NAMES}
 """The end of a metric's name on a worker's page → the figure's name."""
 COMPARED = (
     "fresh (blend), and each list of which it is blended, is made at the moment of the purchase, from everything before it. served is the "
-    "list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower."
+    "list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower. Both are of "
+    "all households: also of those to which the experiment recommends only what they have not bought."
 )
+
+RECORDED = (
+    "The purchases are recorded: nobody has acted on these lists. So the experiment tells which lists named what was bought next, and not "
+    "what would have been bought."
+)
+SAID = {
+    "hr@20": "hr@20: purchases that the household's list before had named",
+    "ctr": "ctr: lists of which something was bought",
+}
 
 BEFORE_AND_AFTER = (
     "The lists without it are of earlier purchases, when less was known: what the version does is told by the difference at the "
@@ -80,6 +92,43 @@ def people(console: Console, shop: demo.Shop, watch: demo.Watch) -> None:
         wide = console.measure(table, options=console.options.update(max_width=1_000)).maximum
         table.show_lines = wide > console.width  # names that take several lines are kept apart
         console.print(table)
+
+
+def experiment(console: Console, result: Result) -> None:
+    """Of two variants: how many households each had, what was measured, and what may be concluded."""
+    [other] = [v for v in result.units if v != result.control]
+    table = Table(
+        title=f"\nAn experiment that ran all the while: {result.experiment}. {result.control}: what everybody would get, {other}: "
+        "only what the household has not bought yet",
+        title_justify="left",
+    )
+    table.add_column("figure")
+    for header in (result.control, other, "effect", "interval, at any look"):
+        table.add_column(header, justify="right")
+    for name, said in SAID.items():
+        [found] = next(m for m in result.metrics if m.metric == name).variants
+        control = next(m.control for m in result.metrics if m.metric == name)
+        table.add_row(said, *(f"{v or 0.0:.4f}" for v in (control, found.value)), *_effect(found))
+    table.add_row("households", *(f"{result.units[v]:,}" for v in (result.control, other)), "shares", _shares(result))
+    console.print(table)
+    console.print(
+        f"Each counted once: {result.events:,} events, {result.lists:,} lists. {escape(result.verdict)}", soft_wrap=True
+    )
+    console.print(RECORDED, style="dim")
+
+
+def _effect(found: Compared) -> tuple[str, str]:
+    if isinstance(found.effect, NoResult) or found.always is None:
+        return "no result yet", ""
+    return f"{found.effect.estimate:+.1%}", f"{found.always.low:+.1%} to {found.always.high:+.1%}"
+
+
+def _shares(result: Result) -> str:
+    """Whether the variants have the households that they should have."""
+    found = result.splits[-1].always
+    if isinstance(found, NoResult):
+        return "not judged"
+    return "do NOT match" if found.alarm else "match"
 
 
 def model(console: Console, watch: demo.Watch, overview: Overview, play: Play, retrain: Retrain) -> None:

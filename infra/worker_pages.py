@@ -1,4 +1,4 @@
-"""What the workers' ``/metrics`` pages say: quality by list, quality by version of the deep model, and how its trial stands."""
+"""What the workers' ``/metrics`` pages say: quality by list, quality by version of the deep model, and by variant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 Page = dict[tuple[str, str], float]
 """(metric, value of its label or "") → value, of one worker."""
 
-_PIPELINE, _MODEL, _END = "headrace_pipeline_", "headrace_model_", "_at_20"
+_PIPELINE, _MODEL, _EXPERIMENT, _END = "headrace_pipeline_", "headrace_model_", "headrace_experiment_", "_at_20"
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ def scrape(addresses: Iterable[str]) -> list[Page]:
 
 
 def samples(text: str) -> Page:
-    """The figures of pipeline and models on a page; each has one label at most.
+    """The figures of pipeline, models and experiments on a page; each has one label at most.
 
     >>> samples('headrace_pipeline_moments 7.0\\nheadrace_model_live{version="a-1"} 1.0\\nother 1')
     {('headrace_pipeline_moments', ''): 7.0, ('headrace_model_live', 'a-1'): 1.0}
     """
     out: Page = {}
     for line in text.splitlines():
-        if line.startswith((_PIPELINE, _MODEL)):
+        if line.startswith((_PIPELINE, _MODEL, _EXPERIMENT)):
             left, _, value = line.rpartition(" ")
             metric, _, label = left.partition("{")
             out[metric, label.partition('="')[2].removesuffix('"}')] = float(value)
@@ -91,6 +91,25 @@ def by_version(pages: Iterable[Page]) -> dict[str, Served]:
                 moments[version] += int(count)
                 sums[version] = sums.get(version, 0.0) + count * page.get((f"{_MODEL}ndcg{_END}", version), 0.0)
     return {version: Served(count, sums[version] / count) for version, count in moments.items()}
+
+
+def by_arm(pages: Iterable[Page]) -> dict[str, float]:
+    """Experiment and variant → HR@20 of the fresh lists made under it, over all workers.
+
+    >>> a, b = samples('headrace_experiment_moments{arm="x/a"} 30'), samples('headrace_experiment_moments{arm="x/a"} 10')
+    >>> a |= samples('headrace_experiment_hr_at_20{arm="x/a"} 0.1')
+    >>> b |= samples('headrace_experiment_hr_at_20{arm="x/a"} 0.3')
+    >>> {arm: round(found, 6) for arm, found in by_arm([a, b]).items()}
+    {'x/a': 0.15}
+    """
+    moments: Counter[str] = Counter()
+    sums: dict[str, float] = {}
+    for page in pages:
+        for (metric, arm), count in page.items():
+            if metric == f"{_EXPERIMENT}moments" and count:
+                moments[arm] += int(count)
+                sums[arm] = sums.get(arm, 0.0) + count * page.get((f"{_EXPERIMENT}hr{_END}", arm), 0.0)
+    return {arm: sums[arm] / count for arm, count in sorted(moments.items())}
 
 
 def comparison(pages: Iterable[Page], version: str) -> Comparison | None:

@@ -26,6 +26,12 @@ HOLDOUT = "holdout"
 NO_MODEL = "none"
 """A variant's ``model`` that stands for none at all."""
 
+DEEP = "deep"
+"""The list of the deep model."""
+
+SHOWN = ("moments", "hr@20", "ndcg@20")
+"""Of the figures of an arm, for monitoring."""
+
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
@@ -33,7 +39,8 @@ class Treatment:
 
     ``version``: of the deep model (None: everybody's). ``silent``: lists that name nothing, by number. ``add`` [features]: to the
     blend's weights, which without ``learned`` are those of the start. ``apart``: the arm whose models answer, where arms learn
-    apart. ``beside``: the other treatment that shares the list, with the ``names`` of both variants.
+    apart. ``tries``: whether a version of the deep model on trial could make a difference. ``beside``: the other treatment that shares
+    the list, with the ``names`` of both variants.
     """
 
     arm: str = ""
@@ -45,6 +52,7 @@ class Treatment:
     deny_items: tuple[str, ...] = ()
     explore: float = 0.0
     apart: str | None = None
+    tries: bool = True
     beside: Treatment | None = None
     names: tuple[str, str] | None = None
 
@@ -143,6 +151,19 @@ class Experiments:
         whole = (r.experiment for r in self._running if r.experiment.definition.learning == "isolated")
         return frozenset(arm_of(e, v) for e in whole for v in e.definition.variants)
 
+    def metrics(self, arms: Mapping[str, Mapping[str, float]]) -> dict[str, float | dict[str, float]]:
+        """Figures for monitoring: how many run, how many of these wait for a version, and of ``arms`` (see `Prequential.arms`)
+        those of experiments that run."""
+        names = {r.experiment.definition.name for r in self._running}
+        present = {arm: found for arm, found in arms.items() if names_in(arm) <= names}
+        return {
+            "running": float(len(self._running)), "waiting": float(sum(map(self._waits, self._running))),
+            **{m.replace('@', '_at_'): {arm: found[m] for arm, found in present.items()} for m in SHOWN},
+        }  # fmt: skip
+
+    def _waits(self, running: _Running) -> bool:
+        return not all(version in self._held for version in running.experiment.models)
+
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""
         running = [e for e in experiments if e.state == "running"]
@@ -158,7 +179,7 @@ class Experiments:
         for running in self._running:
             d = running.experiment.definition
             unit = state.user_id if d.unit == "user" else session
-            if unit is None or not all(version in self._held for version in running.experiment.models):
+            if unit is None or self._waits(running):
                 continue
             forced = running.forced(unit)
             variant = forced or running.variant(unit, timestamp, context)
@@ -187,11 +208,12 @@ class Experiments:
         values: dict[str, Any] = {"arm": "+".join(arm_of(e, v) for e, v in found)}
         for experiment, v in found:
             if v.model is not None:
-                values["version"] = v.model
+                values["version"], values["tries"] = v.model, False
             if v.sources is not None:
                 values["silent"] = np.array(
                     [i for i, name in enumerate(self._lists) if name not in v.sources], np.int32
                 )
+                values["tries"] = values.get("tries", True) and DEEP in v.sources
             if v.blend is not None:
                 values["learned"] = v.blend.learned
                 values["add"] = self._added(v.blend.add)
@@ -215,6 +237,15 @@ class Experiments:
 def arm_of(experiment: Experiment, variant: Variant) -> str:
     """A name for a variant among those of all experiments."""
     return f"{experiment.definition.name}/{variant.name}"
+
+
+def names_in(arm: str) -> set[str]:
+    """The experiments whose variants a treatment's ``arm`` names.
+
+    >>> sorted(names_in("checkout/control+feed/new"))
+    ['checkout', 'feed']
+    """
+    return {part.partition("/")[0] for part in arm.split("+")}
 
 
 def session_of(state: UserState) -> str:

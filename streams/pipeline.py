@@ -164,9 +164,7 @@ class Pipeline:
     def _open(self, event: Event, state: UserState, event_hash: int, treatment: Treatment) -> Moment:
         x, scorer = self.moments.buffer(), self.arms.scorer(treatment)
         version = self._version(state.hash, treatment)
-        compared, rival = (
-            self.versions.rival_for(state.hash, event_hash) if treatment.version is None else (False, None)
-        )
+        compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
         ranked = scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
         c = scorer.candidates

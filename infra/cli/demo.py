@@ -6,8 +6,10 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 import msgspec
@@ -17,16 +19,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from infra import demo, demo_retrain, demo_tables, topics
+from infra import demo, demo_experiment, demo_retrain, demo_tables, topics
 from infra.addresses import redact
 from infra.cli.helps import Command
 from infra.cli.signals import unwinding
+from infra.demo_experiment import TUNING
 from infra.demo_play import Play
 from infra.demo_retrain import ModelWatch, Retrain
 from infra.figures import LISTS
 from infra.local import Service
 from infra.settings import Settings, named, settings_file, with_settings
-from infra.worker_pages import quality
+from infra.worker_pages import by_arm, quality
 from streams.warm_up import warm_up
 
 NO_FIGURE = "–"
@@ -55,7 +58,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
     """Play The Complete Journey (real grocery baskets) through a broker, a Redis and two workers.
 
     Half way a deep model is trained on what has happened, tried beside the lists without it, and taken over, while events
-    go on. Broker and Redis are started from wheels unless you name yours with --broker and --redis.
+    go on. All the while an experiment gives some households other lists; its read-out is shown at the end. Broker and Redis
+    are started from wheels unless you name yours with --broker and --redis.
     """
     console = Console()
     started = time.monotonic()
@@ -80,6 +84,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         topics.create(settings, demo.PARTITIONS)
         kind = " (embedded)"
         say(f"broker {settings.broker}{kind * own_broker}, Redis{kind * own_redis}, topics created")
+        experiment = demo_experiment.begin(settings, folder)
+        say(f"experiment {experiment.definition.name} begun: {demo_experiment.parts(experiment)}")
         say(f"starting {demo.WORKERS} workers (some seconds)")
         config = settings_file() or demo_retrain.quick_trial(folder)
         workers = [stack.enter_context(demo.start_worker(settings, folder, n + 1, config)) for n in range(demo.WORKERS)]
@@ -92,6 +98,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         play = Play(settings, shop, workers, watch, models, retrain)
         _play(console, shop, watch, models, play, retrain)
         say("every event has been learned and answered")
+        result, readout = demo_experiment.result_of(settings, experiment, folder)
+        say("experiment read out, from topics events and recommendations")
         demo_tables.figures(console, shop, play.speed or 0.0, play.steady or play.latest)
         demo_tables.quality(console, quality(play.pages))
         demo_tables.people(console, shop, watch)
@@ -99,8 +107,9 @@ def command(events: int, keep: bool, settings: Settings) -> None:
             console.print(f"\nNo deep model was trained. To see that too: {escape(missing or '')}", soft_wrap=True)
         else:
             demo_tables.model(console, watch, models.overview, play, retrain)
+        demo_tables.experiment(console, result)
         if keep:
-            _stay(console, settings, workers)
+            _stay(console, settings, workers, readout)
 
 
 def _play(
@@ -125,7 +134,10 @@ def _play(
             model = ""
             if retrain is not None:
                 model = demo_retrain.doing(retrain, models.overview, play.compared, time.monotonic)
-            live.update(Group(bar, _now(_doing(play), quality(play.pages), shop, watch, play.speed is not None, model)))
+            told = _now(
+                _doing(play), quality(play.pages), shop, watch, play.speed is not None, model, by_arm(play.pages)
+            )
+            live.update(Group(bar, told))
 
 
 def _doing(play: Play) -> str:
@@ -146,7 +158,13 @@ def _doing(play: Play) -> str:
 
 
 def _now(
-    doing: str, quality: dict[str, dict[str, float]], shop: demo.Shop, watch: demo.Watch, steady: bool, model: str = ""
+    doing: str,
+    quality: dict[str, dict[str, float]],
+    shop: demo.Shop,
+    watch: demo.Watch,
+    steady: bool,
+    model: str = "",
+    arms: Mapping[str, float] = MappingProxyType({}),
 ) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("now", doing)
@@ -157,6 +175,9 @@ def _now(
     for name in LISTS:
         figure = quality.get(name, {}).get("hr_at_20", 0.0)
         table.add_row(f"HR@20 {LISTS[name]}", f"{figure:.3f} [dim]lately[/dim]" if figure else NO_FIGURE)
+    if arms:
+        figures = ", ".join(f"{arm.partition('/')[2]} {figure:.3f}" for arm, figure in arms.items())
+        table.add_row("experiment", f"HR@20 fresh: {escape(figures)} [dim]so far[/dim]")
     if model:
         table.add_row("deep model", escape(model))
     last = watch.last
@@ -167,10 +188,14 @@ def _now(
     return table
 
 
-def _stay(console: Console, settings: Settings, workers: list[Service]) -> None:
+def _stay(console: Console, settings: Settings, workers: list[Service], readout: Path) -> None:
     console.print(f"\nStill running. Broker {settings.broker}, Redis {redact(settings.redis)}")
     for worker in workers:
         console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5'")
+    prefix = f" --topic-prefix {settings.topic_prefix}" if settings.topic_prefix else ""
+    again = f"headrace experiment readout {readout.stem} --broker {settings.broker}{prefix} --tuning {TUNING}"
+    console.print(f"  {again}", soft_wrap=True)
+    console.print(f"  read-out as a page, until this ends: {readout}", soft_wrap=True)
     console.print("Ctrl-C stops everything.")
     sys.stdout.flush()
     while True:

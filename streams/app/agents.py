@@ -239,6 +239,8 @@ class Headrace(faust.App):  # type: ignore[misc]
         )  # fmt: skip
         self.metrics.read("headrace_pipeline_", "name", pipeline.metrics)
         self.metrics.read("headrace_model_", "version", pipeline.versions.metrics)
+        arms = pipeline.prequential.arms
+        self.metrics.read("headrace_experiment_", "arm", lambda: pipeline.experiments.metrics(arms()))
         self.metrics.read("headrace_redis_", "name", lambda: {"reconnects": self.store.reconnects})
 
     def _lag(self) -> dict[str, float]:

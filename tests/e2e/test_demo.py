@@ -1,4 +1,4 @@
-"""The demo as its user sees it: a model is trained and tried while events flow, and nothing is left behind."""
+"""The demo as its user sees it: a model is tried and an experiment read out while events flow, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def descendants(root: int) -> dict[int, str]:
     return {pid: found[pid][1] for pid in known - {root} if pid in found}
 
 
-def test_a_model_is_trained_and_tried_while_events_flow(tmp_path: Path) -> None:
+def test_a_model_is_tried_and_an_experiment_read_out_while_events_flow(tmp_path: Path) -> None:
     process = start(tmp_path, "--events", "8000", before=LENIENT)
     assert process.wait(240) == 0, said(tmp_path)
     rows = {
@@ -63,6 +63,12 @@ def test_a_model_is_trained_and_tried_while_events_flow(tmp_path: Path) -> None:
     assert "NDCG@20" in rows["lists without it (version none)"]
     assert rows["events published, events with a list"] == "8,000, 8,000"
     assert rows["events dropped"] == "0"
+    assert "experiment repeats begun: as-usual for 75% of the households, only-new for 25%" in said(tmp_path)
+    assert "Each counted once: 8,000 events, 8,000 lists." in said(tmp_path)
+    [households] = [line.split("│") for line in said(tmp_path).splitlines() if line.startswith("│ households")]
+    usual, new = (int(cell.replace(",", "")) for cell in households[2:4])
+    assert 2 * new < usual < 4 * new
+    assert households[5].strip() == "match"
 
 
 def test_ctrl_c_while_it_trains_leaves_no_process_behind(tmp_path: Path) -> None:

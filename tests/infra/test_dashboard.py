@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.settings import load
 from infra.worker import build
 from streams.contracts.events import Source
+from streams.contracts.experiments import Definition, Variant
+from streams.experiment_rules import alone
 from streams.pipeline import Pipeline
 from tests.docs.markdown import sections
 from tests.versions import vectors_of, version
@@ -48,6 +50,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 async def metrics_of_a_worker(folder: Path) -> dict[str, set[str]]:
     app: Any = build(load({"data_dir": str(folder)}, environ={}))
     pipeline = Pipeline()
+    variants = (Variant(name="control"), Variant(name="new", explore=0.1))
+    pipeline.experiments.run([alone(Definition(name="x", variants=variants), 0)])
     pipeline.process([(event, Source(0, offset)) for offset, event in enumerate(shop_log(40))])
     for name in ("live", "candidate"):
         items = pipeline.knowledge.items
@@ -109,6 +113,7 @@ def test_the_dashboard_shows_what_matters() -> None:
         "headrace_pipeline_blend_updates",
         "headrace_model_live",
         "headrace_model_trial_difference",
+        "headrace_experiment_hr_at_20",
     }
 
 

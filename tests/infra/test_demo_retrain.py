@@ -13,16 +13,19 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from infra import demo, demo_retrain, demo_tables
+from infra import demo, demo_experiment, demo_retrain, demo_tables
 from infra.cli import demo as shown
 from infra.demo_play import Measured
 from infra.demo_retrain import Retrain, doing
+from infra.experiments import definition_of
 from infra.models import Known, Overview
 from infra.settings import Settings, load
 from infra.worker_pages import Comparison, Served
 from online_models.errors import ServiceError
 from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.experiment_rules import alone
 
+BEGUN = alone(definition_of(demo_experiment.DEFINITION, "the demo"), 0)
 ANNOUNCED = Announcement(
     version="a-1", uri="/a", sha256="0" * 64, trained=TrainedOn(from_ms=1, to_ms=2, events=1234), metrics={}, created=1
 )
@@ -179,6 +182,7 @@ def test_a_settings_file_of_the_user_goes_before_it(own: bool, tmp_path: Path, m
     monkeypatch.setattr(demo, "fetch_shop", lambda folder, events: demo.Shop(tmp_path, events, {}))
     monkeypatch.setattr(shown, "warm_up", lambda config: None)
     monkeypatch.setattr(shown.topics, "create", lambda *arguments: None)
+    monkeypatch.setattr(shown.demo_experiment, "begin", lambda settings, folder: BEGUN)
     monkeypatch.setattr(demo, "start_worker", start_worker)
     services = ["--broker", "b:1", "--redis", "redis://r:2/0"]
     CliRunner().invoke(shown.command, [*services, *(["--config", str(file)] if own else [])])

@@ -257,33 +257,6 @@ def test_a_variant_with_its_own_version_waits_until_the_version_is_here(tmp_path
     assert found == {("control", "1"), ("new", f"1+{made.name}")}
 
 
-def test_quality_by_arm_is_kept_and_adds_up():
-    pipeline, _ = play(LOG, experiment(variants=EXPLORING))
-    arms = pipeline.prequential.arms()
-    assert set(arms) == {"x/control", "x/new"}
-    assert sum(a["moments"] for a in arms.values()) == pipeline.prequential.scored
-    whole = sum(a["moments"] * a["hr@20"] for a in arms.values()) / pipeline.prequential.scored
-    assert whole == pytest.approx(pipeline.prequential.metrics(1)["blend"]["hr@20"])
-
-
-def test_a_restart_in_the_middle_of_a_moment_keeps_its_arm():
-    for cut in range(1, 60):
-        pipeline = Pipeline()
-        pipeline.experiments.run([experiment()])
-        pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG[:cut])])
-        other = Pipeline()
-        other.restore({k: v.copy() for k, v in pipeline.snapshot().items()})
-        before = judged(pipeline)
-        pipeline.finish()
-        other.finish()
-        assert judged(other) == judged(pipeline) - before
-
-
-def judged(pipeline: Pipeline) -> Counter[str]:
-    """Moments by arm."""
-    return Counter({arm: found["moments"] for arm, found in pipeline.prequential.arms().items()})
-
-
 def test_testers_get_the_variant_that_they_are_given():
     users = sorted({e.user_id for e in LOG})
     forced = dict.fromkeys(users[:10], "new")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numba import njit
 
 from .base import Arrays, FloatArray, IntArray
+from .hidden import Hidden
 
 G_UNIT, R_UNIT = 2.0**-15, 2.0**-16
 W_UNIT = G_UNIT * R_UNIT
@@ -72,7 +73,8 @@ def _scores(x: Any, n: int, w: Any, out: Any) -> None:
 
 
 @njit(cache=True)
-def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> float:
+def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> None:
+    """The gradient into ``g``; ``scores`` become errors: probabilities, less 1 at the target."""
     best = scores[0]
     for i in range(n):
         best = max(best, scores[i])
@@ -83,12 +85,13 @@ def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> float:
         g[f] = np.float32(0.0)
     for i in range(n):
         p = np.float32(np.exp(np.float64(scores[i] - best)) / total)
+        scores[i] = p
         if p > 1e-7:
             for f in range(g.shape[0]):
                 g[f] += p * x[i, f]
     for f in range(g.shape[0]):
         g[f] -= x[target, f]
-    return np.log(total) - np.float64(scores[target] - best)
+    scores[target] -= np.float32(1.0)
 
 
 @njit(cache=True)
@@ -122,11 +125,18 @@ class Blend:
     """Weights [contexts, features], Adagrad sums [features], and counts of updates by context."""
 
     def __init__(
-        self, contexts: int, features: int, lr: float = 0.03, eps: float = 0.1, prior: FloatArray | None = None
+        self,
+        contexts: int,
+        features: int,
+        lr: float = 0.03,
+        eps: float = 0.1,
+        prior: FloatArray | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
         if not 0.0 <= lr <= MAX_LR:
             raise ValueError(f"expected a learning rate from 0 to {MAX_LR}, got {lr}; correct it")
         self.lr, self.eps = lr, eps
+        self.hidden = hidden or Hidden([], features, 0)
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:
             self.weights[0] = np.rint(prior / W_UNIT) * W_UNIT
@@ -150,40 +160,47 @@ class Blend:
         return int(_rank(x, n, weights, rows, scores, items, out, at))
 
     def propose(self, x: FloatArray, n: int, target: int, active: IntArray) -> bytes:
-        """The packed step for one positive, row ``target`` of ``x``: active contexts, rates, gradient, direction. Changes nothing."""
-        scores = np.empty(n, np.float32)
-        _scores(x, n, self.collapse(active), scores)
+        """The packed step for one positive, row ``target`` of ``x``: active contexts, rates, gradient, direction, and the
+        hidden units' steps. Changes nothing."""
+        scores, weights = np.empty(n, np.float32), self.collapse(active)
+        _scores(x, n, weights, scores)
         _gradient(x, n, scores, target, self._g)
         numbers = np.empty((2, len(self._g)), np.int16)
         _direct(self._g, self.squares, self.eps, numbers)
         young = 1 + YOUNG
         rates = self.lr * np.sqrt((self.updates[0] + young) / (self.updates[active] + young))
         rounded = np.minimum(np.rint(rates / R_UNIT), 65_535.0).astype(np.uint16)
-        return bytes([len(active), *active.tolist()]) + rounded.tobytes() + numbers.tobytes()
+        units = self.hidden.propose(x, n, scores, weights)
+        return bytes([len(active), *active.tolist()]) + rounded.tobytes() + numbers.tobytes() + units
 
     def apply(self, step: bytes) -> None:
         """Add a packed step. Any order of any steps gives the same bits. Raises ValueError if it is of another shape."""
         k = step[0] if step else 0
         features = self.weights.shape[1]
-        if not k or len(step) != 1 + 3 * k + 4 * features or max(step[1 : 1 + k]) >= len(self.weights):
+        end = 1 + 3 * k + 4 * features
+        if not k or len(step) != end + self.hidden.nbytes_of_step or max(step[1 : 1 + k]) >= len(self.weights):
             raise ValueError(
                 f"expected a blend step over {features} features, got {len(step)} bytes; run all workers with one configuration"
             )
         active = np.frombuffer(step, np.uint8, k, 1).astype(np.int32)
         rates = np.frombuffer(step, np.uint16, k, 1 + k)
-        numbers = np.frombuffer(step, np.int16, offset=1 + 3 * k).reshape(2, features)
+        numbers = np.frombuffer(step, np.int16, 2 * features, 1 + 3 * k).reshape(2, features)
         _apply(self.weights, self.squares, self.updates, active, rates, numbers)
+        if self.hidden.units:
+            self.hidden.apply(step[end:])
 
     def snapshot(self) -> Arrays:
-        return {"weights": self.weights, "squares": self.squares, "updates": self.updates}
+        own = {"weights": self.weights, "squares": self.squares, "updates": self.updates}
+        return own | self.hidden.snapshot()
 
     def restore(self, state: Arrays) -> None:
         for field in ("weights", "squares", "updates"):
             setattr(self, field, state[field].copy())
+        self.hidden.restore(state)
 
     @property
     def nbytes(self) -> int:
-        return self.weights.nbytes + self.squares.nbytes
+        return self.weights.nbytes + self.squares.nbytes + self.hidden.nbytes
 
 
 @njit(cache=True)

@@ -26,11 +26,11 @@ OWN_NAMES = (
 )  # fmt: skip
 PAIR = ("transition", "log_transition", "share_of_sources", "match")
 LAST = "deep_match"
-"""The last column: how near the deep model has the item to the session."""
+"""The last column before the hidden units: how near the deep model has the item to the session."""
 
 
-def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:
-    """Names of the columns, in order, for these candidate lists and this number of popularity half-lives."""
+def feature_names(lists: tuple[str, ...], half_lives: int, units: int = 0) -> tuple[str, ...]:
+    """Names of the columns, in order, for these candidate lists, this number of popularity half-lives and of hidden units."""
     per = [f"{s}.{f}" for s in lists for f in ("inv_rank", "log_rank", "ratio", "log_ratio", "listed")]
     return (
         *per,
@@ -42,6 +42,7 @@ def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:
         *closeness.FACTORS,
         *closeness.VISITS,
         LAST,
+        *(f"hidden-{h}" for h in range(units)),
     )
 
 
@@ -171,3 +172,12 @@ def prior(features: tuple[str, ...]) -> FloatArray:
         if feature == "log_rank":
             out[i] = trust.get(source, 0.1)
     return out
+
+
+def seen_by_units(features: tuple[str, ...]) -> list[int]:
+    """The columns that hidden units are sums of: of a source the rank alone, and all that is not of a source."""
+    return [
+        i
+        for i, name in enumerate(features)
+        if name.endswith(".log_rank") or not ("." in name or name.startswith("hidden-"))
+    ]

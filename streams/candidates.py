@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from online_models.base import FloatArray, IntArray, Query
 from online_models.closeness import FACTORS, by_factors, by_visits
-from online_models.features import ITEM, PER_SOURCE, describe, unite
+from online_models.features import ITEM, LAST, PER_SOURCE, describe, unite
 
 from .knowledge import Arm, Knowledge
 
@@ -40,6 +40,7 @@ class Candidates:
         self._first = PER_SOURCE * n
         self._own = self._first + len(knowledge.config.sources.popularity) + len(ITEM)
         self._habits = knowledge.features.index("rating")
+        self._deep = knowledge.features.index(LAST)
         self._close = knowledge.features.index(FACTORS[0])
 
     def buffer(self) -> FloatArray:
@@ -89,7 +90,8 @@ class Candidates:
             far.last, far.fade, far.damp, float(far.unit[0]),
         )  # fmt: skip
         if q.version is not None:
-            q.version.nearness(q, self.rows[:n], x[:n, -1])
+            q.version.nearness(q, self.rows[:n], x[:n, self._deep])
+        k.blend.hidden.fill(x, n)
         return n
 
     def lists(self, width: int) -> npt.NDArray[np.int32]:

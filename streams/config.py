@@ -99,10 +99,12 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Adagrad of the blend: learning rate and the start of its sums."""
+    """Adagrad of the blend: learning rate and the start of its sums. ``units``: hidden units, and their own learning rate."""
 
     lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
     eps: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 0.1
+    units: Annotated[int, msgspec.Meta(ge=0, le=64)] = 16
+    units_lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
 
 
 DEFAULT_WEIGHTS: dict[str, float] = {

@@ -11,8 +11,9 @@ from online_models.base import Arrays, IntArray, Observation, Scratch, Source
 from online_models.blend import CONTEXTS, Blend
 from online_models.covisitation import CoVisitation
 from online_models.deep import Deep
-from online_models.features import feature_names, prior
+from online_models.features import feature_names, prior, seen_by_units
 from online_models.habits import Habits
+from online_models.hidden import Hidden
 from online_models.items import ItemTable
 from online_models.matrix_factorization import MatrixFactorization
 from online_models.popularity import Popularity
@@ -68,8 +69,12 @@ class Models:
         self.reach = max(s.following.window, s.near.window, s.far.window)
         """How many of a user's latest items an interaction has to carry."""
         self.lists = tuple(name for source in self.sources for name in source.lists)
-        self.features = feature_names(self.lists, len(s.popularity))
-        self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
+        b = config.blend
+        self.features = feature_names(self.lists, len(s.popularity), b.units)
+        units = Hidden(
+            seen_by_units(self.features), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed
+        )
+        self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units)
         self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""
 

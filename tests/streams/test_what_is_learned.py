@@ -9,6 +9,7 @@ import pytest
 from online_models.base import BOUGHT, CARTED, LIKED, RATED
 from online_models.blend import CONTEXTS, Blend
 from online_models.features import prior
+from online_models.hidden import Hidden
 from online_models.matrix_factorization import MatrixFactorization
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
@@ -65,7 +66,9 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     pipeline, found, _ = play(shop_log(300))
     k = pipeline.knowledge
     factors = MatrixFactorization(dims=k.factors.dims, seed=k.config.seed)
-    blend = Blend(CONTEXTS, len(k.features), k.config.blend.lr, k.config.blend.eps, prior(k.features))
+    settings, units = k.config.blend, k.blend.hidden
+    hidden = Hidden(units.columns.tolist(), units.at, units.units, settings.units_lr, seed=k.config.seed)
+    blend = Blend(CONTEXTS, len(k.features), settings.lr, settings.eps, prior(k.features), hidden)
     for row in range(len(k.items)):
         factors.know(row, k.items.hash_of(row))
     n = {"mf": 0, "blend": 0}
@@ -81,6 +84,8 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     assert min(n.values()) > 50
     np.testing.assert_array_equal(k.factors.vectors[: len(k.items)], factors.vectors[: len(k.items)])
     np.testing.assert_array_equal(k.blend.weights, blend.weights)
+    np.testing.assert_array_equal(units.weights, hidden.weights)
+    assert hidden.squares.any()
     assert k.blend.updates[0] == n["blend"]
 
 

@@ -15,6 +15,9 @@ import msgspec
 from infra import experiments, topics
 from infra.settings import Settings
 from online_models.errors import InputError
+from online_models.experiments.bandit import Arm, allocate
+from online_models.experiments.effects import Kind
+from online_models.experiments.sums import SCALE
 from streams import experiment_rules, recorded_log
 from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment
@@ -22,11 +25,14 @@ from streams.contracts.reading import UNREADABLE
 from streams.experiment_feed import read_experiment
 from streams.readout.fold import Readout
 from streams.readout.result import Result
-from streams.readout.tally import Tally
+from streams.readout.tally import METRICS, Tally
 
 POLL_MS = 200
 GUARD = "readout"
-"""Who stops an experiment that harms, in its record."""
+"""Who stops or ramps an experiment by what it shows, in its record."""
+FLOOR = 0.02
+"""Share that a bandit leaves to every variant."""
+HARDLY = 0.02
 
 
 class Follower:
@@ -127,10 +133,39 @@ def as_json(result: Result) -> str:
     return msgspec.json.encode(msgspec.to_builtins(result, enc_hook=float)).decode()
 
 
-def act(settings: Settings, experiment: Experiment, result: Result) -> Experiment | None:
-    """Stop an experiment that does harm, or whose shares do not match, if it asks for that; returns it stopped, or None."""
-    if not result.stop or experiment.state != "running" or experiment.definition.on_harm != "stop":
+def act(settings: Settings, experiment: Experiment, result: Result, tally: Tally) -> Experiment | None:
+    """Do what the experiment asks for: stop it where it does harm or its shares do not match, move the shares of a bandit.
+
+    Returns the experiment as it is then; None where there was nothing to do.
+    """
+    if experiment.state != "running":
         return None
-    over = experiment_rules.stop(experiment, experiments.now_ms(), by=GUARD, reason=result.stop)
-    experiments.write(settings, over)
-    return over
+    if result.stop and experiment.definition.on_harm == "stop":
+        changed = experiment_rules.stop(experiment, experiments.now_ms(), by=GUARD, reason=result.stop)
+    elif experiment.definition.method == "bandit" and (weights := better_shares(experiment, tally)):
+        changed = experiment_rules.ramp(
+            experiment, weights, None, experiments.now_ms(), by=GUARD, reason="Thompson sampling"
+        )
+    else:
+        return None
+    experiments.write(settings, changed)
+    return changed
+
+
+def better_shares(experiment: Experiment, tally: Tally) -> dict[str, float]:
+    """Weights by the probability that each variant is the best; {} where they would hardly change."""
+    d = experiment.definition
+    arms = [_arm(tally, d.metric, v.name) for v in d.variants]
+    chances = allocate(arms, floor=min(FLOOR, 1.0 / len(arms))).probabilities
+    whole = sum(v.weight for v in d.variants)
+    if max(abs(v.weight / whole - p) for v, p in zip(d.variants, chances, strict=True)) < HARDLY:
+        return {}
+    return {v.name: round(p, 4) for v, p in zip(d.variants, chances, strict=True)}
+
+
+def _arm(tally: Tally, metric: str, variant: str) -> Arm:
+    """Successes and failures: lists with a click and without, units that converted and not, events named and not."""
+    sums = tally.total(metric, variant)
+    n = round(sums.totals[1] / SCALE) if METRICS[metric].metric.kind is Kind.RATIO else sums.n
+    successes = round(sums.totals[0] / SCALE)
+    return Arm(successes, max(n - successes, 0))

@@ -17,8 +17,13 @@ OWN = np.dtype(
 )
 """One distinct item of a user: row, events, the user's event number at the last one, flags, first and last time in ms."""
 
-RATED, BOUGHT = 1, 2
+RATED, BOUGHT, CARTED, LIKED = 1, 2, 4, 8
 """Bits of ``OWN.flags``."""
+
+FLAGS = {"rating": RATED, "purchase": BOUGHT, "cart": CARTED} | dict.fromkeys(
+    ("like", "favourite", "favorite", "bookmark", "save"), LIKED
+)
+"""Event type → what an event of it leaves on the user's item."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 IntArray = npt.NDArray[np.int32]

@@ -1,11 +1,12 @@
 """A contextual linear softmax over the united candidates, learned in the stream after each event.
 
 Each of ``contexts`` buckets has a weight vector; a request is scored with the sum of the vectors of its active buckets
-(bucket 0 is always active). The loss is softmax cross-entropy of the item that came; each active vector takes the same
-gradient with an Adagrad of its own (Duchi et al., JMLR 2011; the same step as River's ``optim.AdaGrad``).
+(bucket 0 is always active). The loss is softmax cross-entropy of the item that came. The gradient is divided by the roots of
+Adagrad's sums, one a feature (Duchi et al., JMLR 2011); of this one direction each active bucket takes a step of its own
+length: ``lr`` times the root of how many times rarer than bucket 0 it is.
 
-Steps travel between workers, so they are rounded: gradients to 2**-15, steps to 2**-20, both int16. Sums of these are exact in
-float64, and applying them commutes to the bit.
+Steps travel between workers, so they are rounded: gradients and directions to 2**-15 (int16), rates to 2**-16 (uint16). Sums
+of their products are exact in float64, and applying them commutes to the bit.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ import numpy.typing as npt
 from numba import njit
 
 from .base import Arrays, FloatArray, IntArray
+from .hidden import Hidden
 
-G_UNIT, W_UNIT = 2.0**-15, 2.0**-20
+G_UNIT, R_UNIT = 2.0**-15, 2.0**-16
+W_UNIT = G_UNIT * R_UNIT
+"""Weights are multiples of it."""
+YOUNG = 5
+"""Updates that a bucket counts as having had before its first: larger keeps the first steps of a rare one smaller."""
+MAX_LR = 0.25
 
 
 @njit(cache=True)
@@ -66,7 +73,8 @@ def _scores(x: Any, n: int, w: Any, out: Any) -> None:
 
 
 @njit(cache=True)
-def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> float:
+def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> None:
+    """The gradient into ``g``; ``scores`` become errors: probabilities, less 1 at the target."""
     best = scores[0]
     for i in range(n):
         best = max(best, scores[i])
@@ -77,52 +85,64 @@ def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> float:
         g[f] = np.float32(0.0)
     for i in range(n):
         p = np.float32(np.exp(np.float64(scores[i] - best)) / total)
+        scores[i] = p
         if p > 1e-7:
             for f in range(g.shape[0]):
                 g[f] += p * x[i, f]
     for f in range(g.shape[0]):
         g[f] -= x[target, f]
-    return np.log(total) - np.float64(scores[target] - best)
+    scores[target] -= np.float32(1.0)
 
 
 @njit(cache=True)
-def _quantize(g: Any, squares: Any, active: Any, lr: float, eps: float, g16: Any, steps: Any) -> None:
+def _round(x: float) -> int:
+    v = np.rint(x / G_UNIT)
+    return int(min(max(v, -32767.0), 32767.0))
+
+
+@njit(cache=True)
+def _direct(g: Any, squares: Any, eps: float, numbers: Any) -> None:
+    """The gradient and its direction, rounded, into the rows of ``numbers`` [2, features]."""
     for f in range(g.shape[0]):
-        r = np.rint(g[f] / G_UNIT)
-        g16[f] = np.int16(min(max(r, -32767.0), 32767.0))
-        value = g16[f] * G_UNIT
-        for a in range(active.shape[0]):
-            square = squares[active[a], f] + value * value
-            step = np.rint(-lr * value / np.sqrt(square + eps) / W_UNIT)
-            steps[a, f] = np.int16(min(max(step, -32767.0), 32767.0))
+        numbers[0, f] = _round(g[f])
+        value = numbers[0, f] * G_UNIT
+        numbers[1, f] = _round(-value / np.sqrt(squares[f] + value * value + eps))
 
 
 @njit(cache=True)
-def _apply(weights: Any, squares: Any, active: Any, g16: Any, steps: Any) -> None:
+def _apply(weights: Any, squares: Any, updates: Any, active: Any, rates: Any, numbers: Any) -> None:
+    for f in range(numbers.shape[1]):
+        value = numbers[0, f] * G_UNIT
+        squares[f] += value * value
     for a in range(active.shape[0]):
-        for f in range(g16.shape[0]):
-            value = g16[f] * G_UNIT
-            squares[active[a], f] += value * value
-            weights[active[a], f] += steps[a, f] * W_UNIT
+        updates[active[a]] += 1
+        rate = rates[a] * R_UNIT
+        for f in range(numbers.shape[1]):
+            weights[active[a], f] += rate * (numbers[1, f] * G_UNIT)
 
 
 class Blend:
-    """Weights [contexts, features], Adagrad sums, and counts of updates by context."""
+    """Weights [contexts, features], Adagrad sums [features], and counts of updates by context."""
 
     def __init__(
-        self, contexts: int, features: int, lr: float = 0.03, eps: float = 0.1, prior: FloatArray | None = None
+        self,
+        contexts: int,
+        features: int,
+        lr: float = 0.03,
+        eps: float = 0.1,
+        prior: FloatArray | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
-        if lr > 0.031:
-            raise ValueError(
-                f"expected a learning rate of at most 0.031 (steps are rounded to int16), got {lr}; lower it"
-            )
+        if not 0.0 <= lr <= MAX_LR:
+            raise ValueError(f"expected a learning rate from 0 to {MAX_LR}, got {lr}; correct it")
         self.lr, self.eps = lr, eps
+        self.hidden = hidden or Hidden([], features, 0)
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:
             self.weights[0] = np.rint(prior / W_UNIT) * W_UNIT
         self.start: FloatArray = self.weights[0].astype(np.float32)
         """What the weights [features] were before anything was learned."""
-        self.squares: npt.NDArray[np.float64] = np.zeros((contexts, features))
+        self.squares: npt.NDArray[np.float64] = np.zeros(features)
         self.updates: npt.NDArray[np.int64] = np.zeros(contexts, np.int64)
         self._g = np.zeros(features, np.float32)
 
@@ -140,39 +160,47 @@ class Blend:
         return int(_rank(x, n, weights, rows, scores, items, out, at))
 
     def propose(self, x: FloatArray, n: int, target: int, active: IntArray) -> bytes:
-        """The packed step for one positive, row ``target`` of ``x``: active contexts, gradient, steps. Changes nothing."""
-        scores = np.empty(n, np.float32)
-        _scores(x, n, self.collapse(active), scores)
+        """The packed step for one positive, row ``target`` of ``x``: active contexts, rates, gradient, direction, and the
+        hidden units' steps. Changes nothing."""
+        scores, weights = np.empty(n, np.float32), self.collapse(active)
+        _scores(x, n, weights, scores)
         _gradient(x, n, scores, target, self._g)
-        features = len(self._g)
-        g16 = np.empty(features, np.int16)
-        steps = np.empty((len(active), features), np.int16)
-        _quantize(self._g, self.squares, active, self.lr, self.eps, g16, steps)
-        return bytes([len(active), *active.tolist()]) + g16.tobytes() + steps.tobytes()
+        numbers = np.empty((2, len(self._g)), np.int16)
+        _direct(self._g, self.squares, self.eps, numbers)
+        young = 1 + YOUNG
+        rates = self.lr * np.sqrt((self.updates[0] + young) / (self.updates[active] + young))
+        rounded = np.minimum(np.rint(rates / R_UNIT), 65_535.0).astype(np.uint16)
+        units = self.hidden.propose(x, n, scores, weights)
+        return bytes([len(active), *active.tolist()]) + rounded.tobytes() + numbers.tobytes() + units
 
     def apply(self, step: bytes) -> None:
         """Add a packed step. Any order of any steps gives the same bits. Raises ValueError if it is of another shape."""
         k = step[0] if step else 0
         features = self.weights.shape[1]
-        if not k or len(step) != 1 + k + 2 * features * (1 + k) or max(step[1 : 1 + k]) >= len(self.weights):
+        end = 1 + 3 * k + 4 * features
+        if not k or len(step) != end + self.hidden.nbytes_of_step or max(step[1 : 1 + k]) >= len(self.weights):
             raise ValueError(
                 f"expected a blend step over {features} features, got {len(step)} bytes; run all workers with one configuration"
             )
         active = np.frombuffer(step, np.uint8, k, 1).astype(np.int32)
-        numbers = np.frombuffer(step, np.int16, offset=len(step) - 2 * features * (1 + k))
-        _apply(self.weights, self.squares, active, numbers[:features], numbers[features:].reshape(k, features))
-        self.updates[active] += 1
+        rates = np.frombuffer(step, np.uint16, k, 1 + k)
+        numbers = np.frombuffer(step, np.int16, 2 * features, 1 + 3 * k).reshape(2, features)
+        _apply(self.weights, self.squares, self.updates, active, rates, numbers)
+        if self.hidden.units:
+            self.hidden.apply(step[end:])
 
     def snapshot(self) -> Arrays:
-        return {"weights": self.weights, "squares": self.squares, "updates": self.updates}
+        own = {"weights": self.weights, "squares": self.squares, "updates": self.updates}
+        return own | self.hidden.snapshot()
 
     def restore(self, state: Arrays) -> None:
         for field in ("weights", "squares", "updates"):
             setattr(self, field, state[field].copy())
+        self.hidden.restore(state)
 
     @property
     def nbytes(self) -> int:
-        return self.weights.nbytes + self.squares.nbytes
+        return self.weights.nbytes + self.squares.nbytes + self.hidden.nbytes
 
 
 @njit(cache=True)

@@ -16,8 +16,10 @@ class ConfidenceSequence:
     """The mean of values in [``low``, ``high``], by the empirical-Bernstein confidence sequence with predictable plug-in
     of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86(1), 2024, theorem 2.
 
-    No sample size, variance or distribution is assumed; the values only have to have the same mean given what came before
-    them. The width shrinks with their variance: about ``sqrt(2 var log(2 / alpha) log(n) / n)``.
+    No sample size, variance or distribution is assumed. Where the mean changes on the way, what is held is an average of the
+    means so far, in which the n-th weighs like ``1 / sqrt(var n log n)``, by the variance until then. (For that reason no bound
+    of an earlier look is kept: it was of another average.) The width shrinks with the variance: about
+    ``sqrt(2 var log(2 / alpha) log(n) / n)``.
 
     >>> difference = ConfidenceSequence(low=-1.0, high=1.0, alpha=0.05)
     >>> difference.interval
@@ -47,7 +49,7 @@ class ConfidenceSequence:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Holds the mean, at this and all other times, with probability ``1 - alpha``."""
+        """At all times at once, with probability ``1 - alpha``, holds the mean."""
         a, b = self._interval
         return self.low + (self.high - self.low) * a, self.low + (self.high - self.low) * b
 
@@ -67,6 +69,4 @@ class ConfidenceSequence:
         self._squares += (x - (0.5 + self._sum) / (self.n + 1)) ** 2
         centre = self._weighted / self._weights
         half = (log(2.0 / self.alpha) + self._spent) / self._weights
-        low, high = self._interval
-        # The running intersection is valid too, and never widens.
-        self._interval = max(low, centre - half), min(high, centre + half)
+        self._interval = max(0.0, centre - half), min(1.0, centre + half)

@@ -1,7 +1,8 @@
 """The union of all candidates, described: one row of numbers in about [0, 1] for each.
 
-Features need no running normalisation, so a weight means the same at any time. They come in four groups: what each source
-says of the item, what everybody does with it, what the user has done with it, and how it stands to the user's last item.
+Features need no running normalisation, so a weight means the same at any time. They come in groups: what each source says of
+the item, what everybody does with it, what the user has done with it, how it stands to the user's last item, what becomes of
+it in general (`habits`), and how near it is to the user's latest items (`closeness`).
 """
 
 from __future__ import annotations
@@ -11,22 +12,38 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from . import closeness, habits
 from ._kernels import fast_log
+from .base import BOUGHT, CARTED, LIKED, FloatArray
+from .losses import dot
 from .repeats import due
 
 PER_SOURCE = 5
 ITEM = ("events_since", "seconds_since", "inv_events_since", "inv_events_since_20", "count", "age", "rare")
 OWN_NAMES = (
     "own", "own_count", "own_share", "own_seconds", "own_inv_distinct", "own_log_distinct", "own_in_session", "own_once",
-    "own_last", "own_due",
+    "own_last", "own_due", "own_bought", "own_carted", "own_liked",
 )  # fmt: skip
-PAIR = ("transition", "log_transition", "share_of_sources", "match", "deep_match")
+PAIR = ("transition", "log_transition", "share_of_sources", "match")
+LAST = "deep_match"
+"""The last column before the hidden units: how near the deep model has the item to the session."""
 
 
-def feature_names(lists: tuple[str, ...], half_lives: int) -> tuple[str, ...]:
-    """Names of the columns, in order, for these candidate lists and this number of popularity half-lives."""
+def feature_names(lists: tuple[str, ...], half_lives: int, units: int = 0) -> tuple[str, ...]:
+    """Names of the columns, in order, for these candidate lists, this number of popularity half-lives and of hidden units."""
     per = [f"{s}.{f}" for s in lists for f in ("inv_rank", "log_rank", "ratio", "log_ratio", "listed")]
-    return (*per, *(f"share-{h}" for h in range(half_lives)), *ITEM, *OWN_NAMES, *PAIR)
+    return (
+        *per,
+        *(f"share-{h}" for h in range(half_lives)),
+        *ITEM,
+        *OWN_NAMES,
+        *PAIR,
+        *habits.NAMES,
+        *closeness.FACTORS,
+        *closeness.VISITS,
+        LAST,
+        *(f"hidden-{h}" for h in range(units)),
+    )
 
 
 @njit(cache=True)
@@ -113,20 +130,20 @@ def describe(
             x[i, c + 8] = one if distinct == 0 else np.float32(0.0)
             waited = np.float32(due(o["first"], o["last"], o["count"], now))
             x[i, c + 9] = min(waited, np.float32(2.0)) * np.float32(0.5)
-        c += 10
+            x[i, c + 10] = one if o["flags"] & BOUGHT else np.float32(0.0)
+            x[i, c + 11] = one if o["flags"] & CARTED else np.float32(0.0)
+            x[i, c + 12] = one if o["flags"] & LIKED else np.float32(0.0)
+        c += 13
         listed = np.float32(0.0)
         for s in range(n_lists):
             listed += x[i, PER_SOURCE * s + 4]
         x[i, c + 2] = listed / np.float32(n_lists)
-        dot = np.float32(0.0)
-        for j in range(user.shape[0]):
-            dot += user[j] * vectors[row, j]
-        x[i, c + 3] = one / (one + np.exp(-dot))
+        x[i, c + 3] = one / (one + np.exp(-dot(user, vectors[row])))
     for i in range(n_own):
         mark[own[i]["item"]] = 0
     for i in range(n):
         mark[rows[i]] = i + 1
-    c = first + n_pop + 17
+    c = first + n_pop + 20
     for t in range(t_from, t_to):
         at = mark[t_keys[t]] - 1
         if at >= 0:
@@ -135,3 +152,32 @@ def describe(
             x[at, c + 1] = one + fast_log(p + np.float32(0.001)) * np.float32(1.0 / 6.91)
     for i in range(n):
         mark[rows[i]] = 0
+
+
+def prior(features: tuple[str, ...]) -> FloatArray:
+    """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
+    trust = {
+        "again": 0.25,
+        "often": 0.25,
+        "following": 0.4,
+        "near": 0.4,
+        "far": 0.4,
+        "knn": 0.5,
+        "mf": 0.25,
+        "deep": 0.4,
+    }
+    out = np.zeros(len(features), np.float32)
+    for i, name in enumerate(features):
+        source, _, feature = name.partition(".")
+        if feature == "log_rank":
+            out[i] = trust.get(source, 0.1)
+    return out
+
+
+def seen_by_units(features: tuple[str, ...]) -> list[int]:
+    """The columns that hidden units are sums of: of a source the rank alone, and all that is not of a source."""
+    return [
+        i
+        for i, name in enumerate(features)
+        if name.endswith(".log_rank") or not ("." in name or name.startswith("hidden-"))
+    ]

@@ -84,7 +84,7 @@ def _candidates(
 
 
 class Popularity:
-    """Popularity at each of ``half_lives``, in events.
+    """Popularity at each of ``half_lives``, in events; with ``entries``, in events that begin a session, and of these alone.
 
     >>> p = Popularity([10.0])
     >>> empty = np.zeros(0, np.int32)
@@ -94,7 +94,8 @@ class Popularity:
     [5, 3]
     """
 
-    def __init__(self, half_lives: list[float], name: str = "popular") -> None:
+    def __init__(self, half_lives: list[float], name: str = "popular", entries: bool = False) -> None:
+        self.entries = entries
         self.lists = tuple(f"{name}-{h:.0f}" for h in half_lives)
         n = len(half_lives)
         self.growth = 2.0 ** (1.0 / np.asarray(half_lives, np.float64))
@@ -106,7 +107,7 @@ class Popularity:
         self.total = np.zeros(n, np.float64)
 
     def learn_one(self, o: Observation) -> None:
-        if o.weight <= 0.0:
+        if o.weight <= 0.0 or (self.entries and o.in_session):
             return
         if o.item >= self.score.shape[1]:
             self.score, self.place = grown(self.score, o.item + 1), grown(self.place, o.item + 1, -1)

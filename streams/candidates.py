@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from online_models.base import FloatArray, IntArray, Query
-from online_models.features import PER_SOURCE, describe, unite
+from online_models.closeness import FACTORS, by_factors, by_visits
+from online_models.features import ITEM, LAST, PER_SOURCE, describe, unite
 
-from .knowledge import Knowledge
+from .knowledge import Arm, Knowledge
 
 
 class Candidates:
@@ -17,7 +18,7 @@ class Candidates:
     After `gather`: ``items``/``scores`` [lists, k] and ``counts`` [lists] as the sources gave them, ``rows`` [n] the union.
     """
 
-    def __init__(self, knowledge: Knowledge, per_list: int) -> None:
+    def __init__(self, knowledge: Knowledge | Arm, per_list: int) -> None:
         self._knowledge = knowledge
         n = len(knowledge.lists)
         self.items: IntArray = np.zeros((n, per_list), np.int32)
@@ -37,6 +38,10 @@ class Candidates:
             self._parts.append((source, self.items[at:to], self.scores[at:to], self.counts[at:to]))
             at = to
         self._first = PER_SOURCE * n
+        self._own = self._first + len(knowledge.config.sources.popularity) + len(ITEM)
+        self._habits = knowledge.features.index("rating")
+        self._deep = knowledge.features.index(LAST)
+        self._close = knowledge.features.index(FACTORS[0])
 
     def buffer(self) -> FloatArray:
         """A feature matrix that `gather` can fill."""
@@ -69,13 +74,24 @@ class Candidates:
             stop = start + int(rows.size[last])
             total = float(k.following.total[last]) or 1.0
         table = k.items
+        user = k.factors.moment(q.vector, q.recent)
         describe(
             x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
             table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.scratch.mark,
-            rows.keys, rows.weights, start, stop, total, k.factors.vectors, k.factors.moment(q.vector, q.recent),
+            rows.keys, rows.weights, start, stop, total, k.factors.vectors, user,
+        )  # fmt: skip
+        k.habits.describe(x, self.rows, n, self._habits, self._own, k.rating_max)
+        c, far = self._close, k.far
+        by_factors(
+            x, self.rows, n, c, k.factors.vectors, q.vector, user, q.recent, table.first_ms, q.timestamp,
+        )  # fmt: skip
+        by_visits(
+            x, self.rows, n, c + len(FACTORS), q.scratch.mark, q.recent, rows.pool, k.following.total, far.rows.pool, far.total,
+            far.last, far.fade, far.damp, float(far.unit[0]),
         )  # fmt: skip
         if q.version is not None:
-            q.version.nearness(q, self.rows[:n], x[:n, -1])
+            q.version.nearness(q, self.rows[:n], x[:n, self._deep])
+        k.blend.hidden.fill(x, n)
         return n
 
     def lists(self, width: int) -> npt.NDArray[np.int32]:

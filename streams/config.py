@@ -83,10 +83,11 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     candidates: Annotated[int, msgspec.Meta(ge=20, le=1_000)] = 50
     popularity: HalfLives = (10, 100, 1_000, 20_000, 1_000_000)
+    entry: HalfLife = 2_000
     following: CoVisitationConfig = CoVisitationConfig()
     near: CoVisitationConfig = CoVisitationConfig(window=3, last=1, half_life=5_000)
     far: CoVisitationConfig = CoVisitationConfig(
-        window=10, last=10, half_life=100_000, step=0.9, max_age_s=0, both=True
+        window=20, last=20, half_life=1_000_000, step=0.97, fade=0.95, max_age_s=0, both=True
     )
     knn: KnnConfig = KnnConfig()
     factors: FactorsConfig = FactorsConfig()
@@ -98,10 +99,12 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Adagrad of the blend: learning rate and the start of its sums."""
+    """Adagrad of the blend: learning rate and the start of its sums. ``units``: hidden units, and their own learning rate."""
 
-    lr: Annotated[float, msgspec.Meta(ge=0, le=0.031)] = 0.03
+    lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
     eps: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 0.1
+    units: Annotated[int, msgspec.Meta(ge=0, le=64)] = 16
+    units_lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
 
 
 DEFAULT_WEIGHTS: dict[str, float] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,6 @@ from online_models.experiments.split import BUCKETS, Split
 
 from .contracts.experiments import Experiment
 from .contracts.reading import UNREADABLE
-from .experiments import Experiments
 from .tailing import Tail
 
 log = logging.getLogger("headrace")
@@ -38,10 +38,10 @@ def read_experiment(key: bytes | None, value: bytes) -> Experiment:
 
 
 class ExperimentFeed:
-    """Follows the topic; `flip`, called between micro-batches, puts into effect what has come."""
+    """Follows the topic; `flip`, called between micro-batches, puts into effect what has come by calling ``run`` with all."""
 
-    def __init__(self, tail: Tail, experiments: Experiments) -> None:
-        self._tail, self._experiments = tail, experiments
+    def __init__(self, tail: Tail, run: Callable[[Iterable[Experiment]], None]) -> None:
+        self._tail, self._run = tail, run
         self.known: dict[str, Experiment] = {}
         self._changed: dict[str, None] = {}
         """Names, in the order in which they came."""
@@ -63,7 +63,7 @@ class ExperimentFeed:
         """Put into effect what has come since. Between micro-batches only."""
         if not self._changed:
             return
-        self._experiments.run(self.known.values())
+        self._run(self.known.values())
         for name in self._changed:
             log.info("experiment %s: %s", name, _in_words(self.known.get(name)))
         self._changed = {}

@@ -107,6 +107,8 @@ def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announc
             ", ".join(names),
             "correct the variants",
         )
+    if d.method == "bandit" and d.metric == "revenue":
+        raise InputError("a metric of successes and failures for a bandit", d.metric, "choose ctr, conversion or hr@20")
     if any(d.salt == reserved or d.salt.startswith("layer/") for reserved in ("holdout",)) or d.the_salt == "holdout":
         raise InputError("a salt that no other split uses", repr(d.the_salt), "choose another salt or name")
     if len({g.metric for g in d.guardrails}) < len(d.guardrails):

@@ -145,6 +145,12 @@ class Experiments:
         """Versions of the deep model that some variant names."""
         return {name: announcement for r in self._running for name, announcement in r.experiment.models.items()}
 
+    @property
+    def apart(self) -> frozenset[str]:
+        """Arms that learn apart."""
+        whole = (r.experiment for r in self._running if r.experiment.definition.learning == "isolated")
+        return frozenset(arm_of(e, v) for e in whole for v in e.definition.variants)
+
     def metrics(self, arms: Mapping[str, Mapping[str, float]]) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: how many run, how many of these wait for a version, and of ``arms`` (see `Prequential.arms`)
         those of experiments that run."""

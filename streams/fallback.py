@@ -13,13 +13,13 @@ import numpy as np
 from online_models.base import IntArray
 
 from .filters import FOR_ALL
-from .knowledge import Knowledge
+from .knowledge import Arm, Knowledge
 
 SCAN = 4096
 """Newest rows that are looked at when the kept lists are used up."""
 
 
-def fill(k: Knowledge, have: IntArray, own: IntArray, n: int) -> list[int]:
+def fill(k: Knowledge | Arm, have: IntArray, own: IntArray, n: int) -> list[int]:
     """At most ``n`` more rows beside ``have``, in a fixed order; ``own`` are the user's items.
 
     Fewer than ``n`` only where the kept lists and the newest `SCAN` rows have no more to list. None only where no item at
@@ -42,7 +42,7 @@ def fill(k: Knowledge, have: IntArray, own: IntArray, n: int) -> list[int]:
     return list(found)[len(have) :]
 
 
-def _kept(k: Knowledge) -> Iterator[IntArray]:
+def _kept(k: Knowledge | Arm) -> Iterator[IntArray]:
     """Rows in the order in which they fill up: the popular ones at the widest half-life first."""
     for h in np.argsort(k.popularity.growth, kind="stable").tolist():
         yield k.popularity.ranked(h)
@@ -50,6 +50,6 @@ def _kept(k: Knowledge) -> Iterator[IntArray]:
     yield _most_first(k, np.arange(max(size - SCAN, 0), size, dtype=np.int32))
 
 
-def _most_first(k: Knowledge, rows: IntArray) -> IntArray:
+def _most_first(k: Knowledge | Arm, rows: IntArray) -> IntArray:
     """By events, most first; ties by lower row."""
     return rows[np.lexsort((rows, -k.items.count[rows]))]

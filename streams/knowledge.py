@@ -6,83 +6,48 @@ learned, so that a second copy of an interaction changes nothing.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from online_models.base import Arrays, IntArray, Observation, Scratch, Source
-from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
-from online_models.covisitation import CoVisitation
+from online_models.base import Arrays, IntArray, Observation, Scratch
+from online_models.blend import CONTEXT_NAMES
 from online_models.deep import Deep
 from online_models.drift import DriftMonitor
 from online_models.errors import SnapshotError
-from online_models.features import feature_names
 from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
-from online_models.matrix_factorization import MatrixFactorization
 from online_models.open_sessions import OpenSessions
-from online_models.popularity import Popularity
-from online_models.ratings import Ratings
-from online_models.recency import Recency
-from online_models.repeats import Repeats
-from online_models.session_knn import SessionKNN
 
-from .config import CoVisitationConfig, PipelineConfig
-from .contracts.interactions import Delta, Interaction
+from .config import PipelineConfig
+from .contracts.interactions import Interaction
 from .learned import EventWindow, LearnedOffsets
+from .models import Models, restore_parts, state_of
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 2
+SCHEMA = 4
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 
 
-def _covisitation(name: str, c: CoVisitationConfig) -> CoVisitation:
-    return CoVisitation(
-        name, window=c.window, last=c.last, half_life=c.half_life, step=c.step, fade=c.fade, damp=c.damp,
-        max_age_ms=c.max_age_s * 1000 if c.max_age_s else 1 << 60, both=c.both,
-    )  # fmt: skip
+class Knowledge(Models):
+    """Everything learned from interactions. ``learn`` changes it; reading it never does.
 
-
-class Knowledge:
-    """Everything learned from interactions. ``learn`` changes it; reading it never does."""
+    ``arms`` are the models of variants that learn apart, by `Treatment.apart`.
+    """
 
     def __init__(self, config: PipelineConfig) -> None:
-        s = config.sources
-        self.config = config
-        self.items = ItemTable(config.max_items)
+        items = ItemTable(config.max_items)
+        super().__init__(config, items, Scratch(), Deep(items))
+        self.arms: dict[str, Arm] = {}
         self.offsets = LearnedOffsets()
         self.event_ids = EventWindow(config.dedup_window)
-        self.scratch = Scratch()
-        self.popularity = Popularity(list(s.popularity))
-        self.following = _covisitation("following", s.following)
-        self.factors = MatrixFactorization(
-            dims=s.factors.dims, lr=s.factors.lr, user_lr=s.factors.user_lr, reg=s.factors.reg, last=s.factors.last, fade=s.factors.fade,
-            negatives=s.factors.negatives, window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
-            loss=s.factors.loss,
-        )  # fmt: skip
-        k = s.knn
-        self.sources: tuple[Source, ...] = (
-            self.popularity, Recency(), Repeats(), self.following, _covisitation("near", s.near), _covisitation("far", s.far),
-            SessionKNN(
-                "knn", unit=k.unit, last=k.last, m=k.m, k=k.k, fade=k.fade, half_life=k.half_life, inner=k.inner, width=k.width
-            ),
-            self.factors,
-        )  # fmt: skip
-        self.deep = Deep(self.items)
-        self.sources += (self.deep,)
-        if s.ratings:
-            self.sources += (Ratings(seed=config.seed),)
-        self.reach = max(s.following.window, s.near.window, s.far.window)
-        """How many of a user's latest items an interaction has to carry."""
-        self.lists = tuple(name for source in self.sources for name in source.lists)
-        self.features = feature_names(self.lists, len(s.popularity))
-        self.blend = Blend(CONTEXTS, len(self.features), config.blend.lr, config.blend.eps, prior(self.features))
         shaping = (
             config.seed,
             config.sources,
@@ -102,16 +67,16 @@ class Knowledge:
         self.rating_max = 0.0
         self.latest = np.full(BURST, -1, np.int32)
         self.burst = 0
-        self.misfits = {"mf": 0, "blend": 0, "intent": 0}
-        """Steps left out because they are of another shape, by model."""
 
     def know(self, item_id: str, timestamp: int) -> int:
         """The row of an item, new if need be."""
         row = self.items.row(item_id)
         if row < 0:
             row = self.items.add(item_id, timestamp)
-            self.factors.know(row, self.items.hash_of(row))
-            self.deep.know(row, self.items.hash_of(row))
+            item = self.items.hash_of(row)
+            self.deep.know(row, item)
+            for models in (self, *self.arms.values()):
+                models.take_in(row, item)
             self.scratch.reserve(row + 1)
         return row
 
@@ -123,13 +88,10 @@ class Knowledge:
         self.event_ids.add(x.event)
         row = self.know(x.item_id, x.timestamp)
         o = self.observation(x, row)
-        for source in self.sources:
-            source.learn_one(o)
-        for name, delta in x.deltas.items():
-            try:
-                self._apply(name, delta)
-            except ValueError as error:  # raised before anything is changed
-                self._note_misfit(name, error)
+        self.deep.learn_one(o)
+        self.absorb(x, o, self.rating_max)
+        if x.variant in self.arms:
+            self.arms[x.variant].absorb(x, o, self.rating_max)
         self._follow_session(x)
         if o.rated and x.value is not None:
             self.rating_max = top_rating(self.rating_max, x.value)
@@ -149,26 +111,6 @@ class Knowledge:
             row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
         )
 
-    def _apply(self, name: str, delta: Delta) -> None:
-        """Add a step; ValueError if it is not of this shape, as from a worker that runs with other settings."""
-        if name == "mf":
-            self._apply_factors(delta.items, delta.data)
-        elif name == "blend":
-            self.blend.apply(delta.data)
-
-    def _note_misfit(self, name: str, error: ValueError) -> None:
-        n = self.misfits[name] = self.misfits[name] + 1
-        if n & (n - 1) == 0:  # the first, the second, the fourth ...
-            log.warning("%d steps of %r left out: %s", n, name, error)
-
-    def _apply_factors(self, ids: list[str], data: bytes) -> None:
-        steps = self.factors.unpack(len(ids), data)
-        rows = np.array([self.items.row(i) for i in ids], np.int32)
-        keep = rows >= 0
-        if not keep.all():
-            rows, steps = rows[keep], steps[keep]
-        self.factors.apply(rows, steps)
-
     def _follow_session(self, x: Interaction) -> None:
         """A session that converts is a positive for the intent model, one that falls silent a negative."""
         sample = x.deltas.get("intent")
@@ -185,7 +127,7 @@ class Knowledge:
         try:
             sample = decode_sample(data)
         except ValueError as error:
-            self._note_misfit("intent", error)
+            self.note_misfit("intent", error)
             return
         p = min(max(self.intent.score_one(sample), 1e-6), 1.0 - 1e-6)
         self.note("intent log loss", -math.log(p if converted else 1.0 - p), top=4.0)
@@ -213,27 +155,34 @@ class Knowledge:
     def compact(self) -> IntArray:
         """The item table is full: drop the items seen longest ago, in every model."""
         new_index = self.items.compact()
-        for source in self.sources:
-            source.remap(new_index)
+        self.deep.remap(new_index)
+        for models in (self, *self.arms.values()):
+            models.remap(new_index)
         self.compacted(new_index)
         return new_index
 
     def compacted(self, new_index: IntArray) -> None:
         """Hook of whoever holds rows besides the models (user states); set by the pipeline."""
 
+    def keep_arms(self, wanted: Collection[str]) -> None:
+        """These arms learn apart from now on, and no others; a new one begins with what everybody's models know."""
+        for gone in self.arms.keys() - set(wanted):
+            del self.arms[gone]
+        for new in sorted(set(wanted) - self.arms.keys()):
+            self.arms[new] = Arm(self)
+            restore_parts(self.arms[new].model_parts(), state_of(self.model_parts()))
+
     def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self.sources}
-        parts |= {"items": self.items, "offsets": self.offsets, "event_ids": self.event_ids, "blend": self.blend}
+        parts = {"source-deep": self.deep, "items": self.items, "offsets": self.offsets, "event_ids": self.event_ids}
         parts |= {"intent": self.intent, "open_sessions": self.open_sessions, "drift": self.drift}
-        return parts
+        for n, name in enumerate(sorted(self.arms)):
+            parts |= {f"arm{n}-{part}": model for part, model in self.arms[name].model_parts().items()}
+        return self.model_parts() | parts
 
     def snapshot(self) -> Arrays:
         """All state as named arrays (views: copy them before learning on)."""
-        out: Arrays = {
-            f"{part}/{field}": array
-            for part, model in self._parts().items()
-            for field, array in model.snapshot().items()
-        }
+        out = state_of(self._parts())
+        out["arms"] = np.frombuffer(json.dumps(sorted(self.arms)).encode(), np.uint8)
         out["schema"] = np.array([SCHEMA, self.fingerprint], np.int64)
         out["numbers"] = np.array([self.clock, self.burst, self.now_ms], np.int64)
         out["rating_max"] = np.array([self.rating_max])
@@ -251,8 +200,8 @@ class Knowledge:
                 else f"schema {found[:1]}",
                 "go back to the settings that wrote it, or remove the snapshot folder to learn anew from the topic",
             )
-        for part, model in self._parts().items():
-            model.restore({k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(f"{part}/")})
+        self.arms = {name: Arm(self) for name in json.loads(state["arms"].tobytes())}
+        restore_parts(self._parts(), state)
         self.clock, self.burst, self.now_ms = (int(v) for v in state["numbers"])
         self.rating_max = float(state["rating_max"][0])
         self.latest = state["latest"].copy()
@@ -270,6 +219,30 @@ class Knowledge:
         return {name: int(part.nbytes) for name, part in self._parts().items()}
 
 
+class Arm(Models):
+    """The models of one variant that learns apart: they learn what its units do and nothing else. All the rest is everybody's."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        super().__init__(knowledge.config, knowledge.items, knowledge.scratch, knowledge.deep)
+        self._knowledge = knowledge
+
+    def know(self, item_id: str, timestamp: int) -> int:
+        """See `Knowledge.know`."""
+        return self._knowledge.know(item_id, timestamp)
+
+    @property
+    def clock(self) -> int:
+        return self._knowledge.clock
+
+    @property
+    def burst(self) -> int:
+        return self._knowledge.burst
+
+    @property
+    def rating_max(self) -> float:
+        return self._knowledge.rating_max
+
+
 def top_rating(top: float, value: float) -> float:
     """The largest rating so far, 0 before the first.
 
@@ -277,23 +250,3 @@ def top_rating(top: float, value: float) -> float:
     rating: a slip of one user must not make everybody's ratings low ones.
     """
     return max(top * 0.999, min(value, 2.0 * top if top > 0.0 else 1_000.0))
-
-
-def prior(features: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
-    trust = {
-        "again": 0.25,
-        "often": 0.25,
-        "following": 0.4,
-        "near": 0.4,
-        "far": 0.4,
-        "knn": 0.5,
-        "mf": 0.25,
-        "deep": 0.4,
-    }
-    out = np.zeros(len(features), np.float32)
-    for i, name in enumerate(features):
-        source, _, feature = name.partition(".")
-        if feature == "log_rank":
-            out[i] = trust.get(source, 0.1)
-    return out

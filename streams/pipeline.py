@@ -6,7 +6,7 @@ each event: *test* (the list from before it, the metrics, the blend's step), *le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,22 +16,23 @@ from online_models.deep import Version
 from online_models.items import hash_id
 from online_models.metrics import K
 
+from .arms import Arms
+from .capture import Capture
 from .catalogue import Catalogue
 from .config import PipelineConfig
 from .contracts.catalogue import Item
 from .contracts.events import Event, Source
+from .contracts.experiments import Experiment
 from .contracts.interactions import Delta, Interaction
 from .contracts.recommendations import Recommendation
-from .experiments import Assignment, Experiments, Treatment
+from .experiments import EVERYBODYS, Assignment, Experiments, Treatment
 from .filters import Filters
 from .hotswap import Versions, name_of
 from .knowledge import Knowledge
 from .moments import OpenMoments
 from .prequential import Moment, Prequential, is_target, padded
-from .scoring import Scorer
 from .serving import Server
 from .sessions import Sessions
-from .teaching import Teacher
 from .user_state import UserState, entry_of
 
 
@@ -49,15 +50,6 @@ class Outcome:
     duplicate: bool = False
 
 
-@dataclass(slots=True)
-class Capture:
-    """A copy of the item-side state from before the event at ``offset`` of ``partition``."""
-
-    state: Arrays
-    partition: int
-    offset: int
-
-
 class Pipeline:
     """Events in, recommendations out. ``stored``: user states are loaded and written by somebody else between batches."""
 
@@ -68,11 +60,11 @@ class Pipeline:
         self.sessions = Sessions(self.config, self.knowledge.items, stored)
         self.catalogue = Catalogue(self.config.max_items)
         self.filters = Filters(self.config.filters, self.knowledge.items, self.catalogue)
-        self.scorer = Scorer(self.knowledge, self.filters, self.config.sources.candidates)
-        self.teacher = Teacher(self.config, self.knowledge, self.filters)
+        self.arms = Arms(self.config, self.knowledge, self.filters)
+        self.scorer = self.arms.scorer(EVERYBODYS)
         self.versions = Versions(self.knowledge, self.config.trial)
         self.experiments = Experiments(self.knowledge.lists, self.knowledge.features, self.versions.held)
-        self.server = Server(self.knowledge, self.scorer, self.catalogue, topic, self._version)
+        self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self._version)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
@@ -81,8 +73,7 @@ class Pipeline:
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
         self._held: dict[int, dict[int, Interaction]] = {}
-        self._wanted = False
-        self._captured: Capture | None = None
+        self._capture = Capture(self._copy)
 
     # -- the path -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +96,8 @@ class Pipeline:
         self.counts["events"] += 1
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
-        moment = self._test(event, source, state, learned, event_hash)
+        treatment = self._assign(state, event.timestamp, event).treatment
+        moment = self._test(event, source, state, learned, event_hash, treatment)
         # What is in the state was published before: where nobody knows of it, the topics have been made anew.
         known = learned or held is not None
         applied = known and state.partition == source.partition and state.offset >= source.offset
@@ -113,7 +105,8 @@ class Pipeline:
         if learned:
             self.counts["redelivered"] += 1
         if not applied or not learned:
-            made, step = self.teacher.interaction(event, source, state, weight, event_hash, moment)
+            teacher = self.arms.teacher(treatment)
+            made, step = teacher.interaction(event, source, state, weight, event_hash, moment, treatment.apart)
             if not applied:
                 self.sessions.apply(state, entry_of(event, source, event_hash, weight, step), source.partition)
                 if state.sample:
@@ -149,17 +142,18 @@ class Pipeline:
 
     # -- test ---------------------------------------------------------------------------------------------------------
 
-    def _test(self, event: Event, source: Source, state: UserState, learned: bool, event_hash: int) -> Moment:
+    def _test(
+        self, event: Event, source: Source, state: UserState, learned: bool, event_hash: int, treatment: Treatment
+    ) -> Moment:
         """The moment that this event belongs to, with the lists from before it, and the event among its targets."""
         moments = self.moments
         if moments.begins(event, source):
-            if self._wanted:
-                self._captured, self._wanted = Capture(self._copy(), source.partition, source.offset), False
+            self._capture.begins(source.partition, source.offset)
         elif moments.late(event, source):
             self.counts["late"] += 1
         moment = moments.find(event, source, state.hash)
         if moment is None:
-            moment = self._open(event, state, event_hash)
+            moment = self._open(event, state, event_hash, treatment)
             moments.add(moment, event, source, state.hash)
         if not learned and is_target(event, state.last_item, self.rating_max or self.knowledge.rating_max):
             row = self.knowledge.know(event.item_id, event.timestamp)
@@ -167,14 +161,13 @@ class Pipeline:
                 moment.targets.append(row)
         return moment
 
-    def _open(self, event: Event, state: UserState, event_hash: int) -> Moment:
-        x = self.moments.buffer()
-        treatment = self._assign(state, event.timestamp, event).treatment
+    def _open(self, event: Event, state: UserState, event_hash: int, treatment: Treatment) -> Moment:
+        x, scorer = self.moments.buffer(), self.arms.scorer(treatment)
         version = self._version(state.hash, treatment)
         compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
-        ranked = self.scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
-        c = self.scorer.candidates
+        ranked = scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
+        c = scorer.candidates
         ids, row_of = self.knowledge.items.ids, self.knowledge.items.row
         served = [r for r in map(row_of, state.served) if r >= 0]
         lists = np.concatenate([padded(ranked.rows)[None], padded(served)[None], c.lists(20)])
@@ -188,8 +181,9 @@ class Pipeline:
         self, state: UserState, timestamp: int, x: FloatArray, version: Version | None, treatment: Treatment
     ) -> IntArray:
         """What another version would list, blended and by itself [2, 20]."""
-        ranked = self.scorer.rank(state, timestamp, self.config.k, x, version, treatment)
-        own = self.scorer.candidates.lists(K)[self.knowledge.lists.index("deep")]
+        scorer = self.arms.scorer(treatment)
+        ranked = scorer.rank(state, timestamp, self.config.k, x, version, treatment)
+        own = scorer.candidates.lists(K)[self.knowledge.lists.index("deep")]
         return np.stack([padded(ranked.rows), own])
 
     def _judge(self, moment: Moment) -> None:
@@ -249,6 +243,11 @@ class Pipeline:
             "factors_left_out": float(self.sessions.misfits),
         }  # fmt: skip
 
+    def run_experiments(self, experiments: Iterable[Experiment]) -> None:
+        """These experiments run from now on, and no others. Between micro-batches only."""
+        self.experiments.run(experiments)
+        self.arms.keep(self.experiments.apart)
+
     # -- around it ----------------------------------------------------------------------------------------------------
 
     def begin(self, committed: Mapping[int, int]) -> None:
@@ -257,7 +256,7 @@ class Pipeline:
         self.sessions.committed.clear()
         self.sessions.committed.update(committed)
         self.moments.keep(committed)
-        self._wanted, self._captured = False, None
+        self._capture.call_off()
 
     def catalogue_update(self, item_id: str, item: Item | None) -> None:
         """A catalogue record arrived (None: the item was removed)."""
@@ -275,13 +274,12 @@ class Pipeline:
         all learned, and the place in the topic that goes with the copy would be wrong. The place to note is the one at
         the time of asking.
         """
-        self._wanted = self._captured is None and not self.holds
-        return self._wanted
+        return self._capture.request(allowed=not self.holds)
 
     @property
     def capturing(self) -> bool:
         """Whether a copy was asked for and has not been given; an assignment calls it off."""
-        return self._wanted or self._captured is not None
+        return self._capture.pending
 
     @property
     def holds(self) -> bool:
@@ -289,16 +287,8 @@ class Pipeline:
         return any(self._held.values())
 
     def captured(self, committed: dict[int, int]) -> Arrays | None:
-        """The copy that was asked for, once everything in it is committed; None before.
-
-        It holds nothing from ``offset`` on of its partition, so that a restart from it learns again exactly what is
-        delivered again. It must not be stored earlier: until then it may hold interactions that nobody else has seen.
-        """
-        c = self._captured
-        if c is None or committed.get(c.partition, -1) < c.offset:
-            return None
-        self._captured = None
-        return c.state
+        """The copy that was asked for, once everything in it is committed; None before. See `Capture.take`."""
+        return self._capture.take(committed)
 
     def _copy(self) -> Arrays:
         return {name: array.copy() for name, array in self.knowledge.snapshot().items()}
@@ -310,6 +300,7 @@ class Pipeline:
     def restore(self, state: Arrays) -> None:
         """Take over a snapshot."""
         self.knowledge.restore(state)
+        self.arms.keep(self.knowledge.arms)
         if "moments" in state:  # a copy made where moments begin has none
             self.moments.restore(state["moments"])
         for row, item_id in enumerate(self.knowledge.items.ids):

@@ -13,6 +13,7 @@ from online_models.base import FloatArray, IntArray, grown
 from online_models.metrics import NAMES, K, evaluate
 
 from .contracts.events import Event
+from .contracts.interactions import Interaction
 
 FRESH, SERVED = "blend", "served"
 END, GONE = -1, -2
@@ -27,7 +28,7 @@ LOW_RATING = 0.8
 """A rating below this share of the largest rating is learned, but is nobody's target."""
 
 
-def is_target(event: Event, last_item: str, rating_max: float) -> bool:
+def is_target(event: Event | Interaction, last_item: str, rating_max: float) -> bool:
     """Whether a list should have named the event's item: not the same item as just before, and not a low rating.
 
     ``rating_max`` is the largest rating there is, or the largest so far.

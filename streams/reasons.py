@@ -73,6 +73,8 @@ def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms
         return f"{verb} {title}" if title else "seen together"
     if source.startswith("popular-"):
         return "popular now" if float(source[8:]) <= 1_000 else "popular"
+    if source.startswith("entry-"):
+        return "many begin with it"
     return _PLAIN.get(source, source)
 
 

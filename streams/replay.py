@@ -70,7 +70,7 @@ class Replay:
         self.pipeline = Pipeline(self.config, self.topic)
         if self.model is not None:
             self.pipeline.versions.install(Version(prepare(self.model), self.pipeline.knowledge.items))
-        self.pipeline.experiments.run(self.experiments)
+        self.pipeline.run_experiments(self.experiments)
 
     def _events(self, scan: Scan | None = None) -> Iterator[tuple[Event, Source]]:
         kept = 0

@@ -15,7 +15,7 @@ from .candidates import Candidates
 from .experiments import EVERYBODYS, Treatment
 from .fallback import fill
 from .filters import Filters
-from .knowledge import Knowledge
+from .knowledge import Arm, Knowledge
 from .user_state import UserState
 
 
@@ -38,7 +38,7 @@ class Ranked:
 class Scorer:
     """Makes one list at a time, in its own work space (``candidates`` holds the last request's union)."""
 
-    def __init__(self, knowledge: Knowledge, filters: Filters, per_list: int) -> None:
+    def __init__(self, knowledge: Knowledge | Arm, filters: Filters, per_list: int) -> None:
         self._knowledge, self._filters = knowledge, filters
         self.candidates = Candidates(knowledge, per_list)
         self._scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)

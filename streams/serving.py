@@ -16,7 +16,7 @@ from online_models.items import hash_id
 from .catalogue import Catalogue
 from .contracts.events import Event, Source
 from .contracts.recommendations import Cause, ModelVersion, Recommendation, RecommendedItem
-from .experiments import NONE, Assignment, Treatment
+from .experiments import EVERYBODYS, NONE, Assignment, Treatment
 from .knowledge import Knowledge
 from .reasons import FILL, in_words, loudest
 from .scoring import Ranked, Scorer, explore
@@ -42,16 +42,16 @@ def request_id(event_id: str) -> str:
 class Server:
     """Makes recommendation records. Changes no model and no user's state.
 
-    ``version_for`` tells the version of the deep model for a user (64-bit hash) under a treatment.
+    ``scorer_for`` gives the scorer for a treatment, ``version_for`` the version of the deep model for a user (64-bit hash) under it.
     """
 
     def __init__(
-        self, knowledge: Knowledge, scorer: Scorer, catalogue: Catalogue, topic: str,
+        self, knowledge: Knowledge, scorer_for: Callable[[Treatment], Scorer], catalogue: Catalogue, topic: str,
         version_for: Callable[[int, Treatment], Version | None],
     ) -> None:  # fmt: skip
-        self._knowledge, self._scorer, self._topic, self._version_for = knowledge, scorer, topic, version_for
+        self._knowledge, self._topic, self._scorer_for, self._version_for = knowledge, topic, scorer_for, version_for
         self._title_of = catalogue.title_of
-        self._x = scorer.candidates.buffer()
+        self._x = scorer_for(EVERYBODYS).candidates.buffer()
         self._often = knowledge.lists.index("often")
         self._linking = {
             knowledge.lists.index(s.lists[0]): s
@@ -93,7 +93,7 @@ class Server:
         self, name: str, state: UserState, now: int, k: int, treatment: Treatment
     ) -> tuple[list[RecommendedItem], Version | None, Ranked, float | None]:
         version = self._version_for(state.hash, treatment)
-        ranked = self._scorer.rank(state, now, k, self._x, version, treatment)
+        ranked = self._scorer_for(treatment).rank(state, now, k, self._x, version, treatment)
         propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
         return self._items(ranked, state, self._x), version, ranked, propensity
 

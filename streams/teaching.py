@@ -8,7 +8,7 @@ from .config import PipelineConfig
 from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
 from .filters import Filters
-from .knowledge import Knowledge
+from .knowledge import Arm, Knowledge
 from .prequential import Moment, is_target
 from .user_state import UserState
 
@@ -16,13 +16,23 @@ from .user_state import UserState
 class Teacher:
     """Makes interaction records. Changes no model and no user's state (an item that is new gets its row)."""
 
-    def __init__(self, config: PipelineConfig, knowledge: Knowledge, filters: Filters) -> None:
+    def __init__(self, config: PipelineConfig, knowledge: Knowledge | Arm, filters: Filters) -> None:
         self._config, self._knowledge, self._filters = config, knowledge, filters
 
     def interaction(
-        self, event: Event, source: Source, state: UserState, weight: float, event_hash: int, moment: Moment
+        self,
+        event: Event,
+        source: Source,
+        state: UserState,
+        weight: float,
+        event_hash: int,
+        moment: Moment,
+        apart: str | None = None,
     ) -> tuple[Interaction, bytes]:
-        """What everybody learns from this event, and the step of the user's own vector. Changes no model."""
+        """What everybody learns from this event, and the step of the user's own vector. Changes no model.
+
+        ``apart``: the arm that learns it too, where arms learn apart; its models are those of this teacher.
+        """
         k = self._knowledge
         row = k.know(event.item_id, event.timestamp)
         self._filters.admit(row, event.item_id)
@@ -43,11 +53,13 @@ class Teacher:
             at = np.flatnonzero(moment.rows == row)
             if len(at):
                 deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+        own = state.own[: state.n]
+        before = int(own["count"][own["item"] == row].sum())
         session = state.hash ^ (max(event.timestamp, state.last_ms) if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
             user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
             ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
-            clock=k.clock + 1, deltas=deltas,
+            clock=k.clock + 1, deltas=deltas, before=before, variant=apart,
         )  # fmt: skip
         return interaction, step

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from online_models.base import BOUGHT, OWN, RATED, FloatArray, IntArray
+from online_models.base import FLAGS, OWN, FloatArray, IntArray
 from online_models.intent import HashedFacts, SessionFacts, encode_sample
 from online_models.items import hash_id
 from online_models.matrix_factorization import add_step
@@ -182,8 +182,7 @@ class UserState:
             self.converted = 1
             self.n_conversions += 1
         if entry.weight > 0.0 and row >= 0:
-            flags = RATED if entry.event_type == "rating" else BOUGHT if entry.event_type == "purchase" else 0
-            self._visit(row, entry.item_id, now, flags, config.sessions.history)
+            self._visit(row, entry.item_id, now, FLAGS.get(entry.event_type, 0), config.sessions.history)
         if len(entry.step) == 2 * len(self.vector):  # empty, or made under other dims
             add_step(self.vector, np.frombuffer(entry.step, np.int16))
         self.n_events += 1

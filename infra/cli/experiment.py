@@ -13,6 +13,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from infra.cli.experiment_off_policy import command as off_policy
+from infra.cli.experiment_plan import command as plan
 from infra.cli.experiment_readout import command as readout
 from infra.cli.helps import Group
 from infra.records import when
@@ -206,6 +208,8 @@ def assign(salt: str, weights: dict[str, float], traffic: float, units: str, set
 
 
 command.add_command(readout)
+command.add_command(off_policy)
+command.add_command(plan)
 
 
 def _opened(path: str) -> IO[bytes]:

@@ -47,7 +47,9 @@ _WIDTH = 140
 @click.option("--published", metavar="FILE", help="The lists of its replay instead of topic `recommendations`.")
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
 @click.option("--every", type=Duration(), default=10.0, show_default="10s", help="Time between two looks.")
-@click.option("--act", is_flag=True, help="Stop the experiment where a guardrail is breached or shares do not match.")
+@click.option(
+    "--act", is_flag=True, help="Stop the experiment where it does harm or shares do not match; move a bandit's shares."
+)
 @click.option("--period", type=Duration(), default=86_400.0, show_default="24h", help="Of the interval over time.")
 @click.option(
     "--units",
@@ -102,7 +104,7 @@ def command(
         if save_to is not None:
             experiment_readout.save(tally, save_to)
         result = read_out(experiment, tally, tuning, min_units)
-        over = experiment_readout.act(settings, experiment, result) if act else None
+        changed = experiment_readout.act(settings, experiment, result, tally) if act else None
         if html is not None:
             from infra.web.readout_page import page
 
@@ -111,8 +113,9 @@ def command(
             click.echo(experiment_readout.as_json(result))
         else:
             _show(result)
-        if over is not None:
-            click.echo(f"headrace: {over.definition.name} was stopped: {over.reason}", err=True)
+        if changed is not None:
+            what = "stopped" if changed.state == "stopped" else "ramped"
+            click.echo(f"headrace: {changed.definition.name} was {what}: {changed.reason}", err=True)
 
 
 def _looks(

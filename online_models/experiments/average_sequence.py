@@ -1,8 +1,7 @@
 """An interval for an average that may be looked at at any time, of values whose mean may change on the way.
 
-`ConfidenceSequence` holds a mean that stays: it never widens again, so where the mean drifts, as on most recorded logs, it ends
-up beside it, or empty. What an experiment has to tell is the average over those who were in it, and that is what
-this one holds.
+What an experiment has to tell is the average over those who were in it, each as much as any other. `ConfidenceSequence` is narrower for
+few values, but weighs the first ones most.
 """
 
 from __future__ import annotations

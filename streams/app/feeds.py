@@ -31,7 +31,7 @@ class Feeds:
     ) -> None:  # fmt: skip
         items, experiments = Tail(brokers, names.items), Tail(brokers, names.experiments)
         self._catalogue = CatalogueFeed(items, pipeline.catalogue_update, metrics.items_refused.inc)
-        self._experiments = ExperimentFeed(experiments, pipeline.experiments)
+        self._experiments = ExperimentFeed(experiments, pipeline.run_experiments)
         self._models = ModelFeed.of(brokers, names, pipeline, models, publisher, worker)
         self._started = items, experiments
         self.tails = (items, experiments, *self._models.tails)

@@ -25,6 +25,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     of the user before this event, the latest first, of which the first ``in_session`` belong to the same session;
     ``ages`` are the milliseconds since each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a
     Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
+    ``before`` counts the events that the user had on the item already.
     """
 
     v: int = VERSION
@@ -44,6 +45,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     clock: int
     variant: str | None = None
     deltas: dict[str, Delta] = msgspec.field(default_factory=dict)
+    before: int = 0
 
     def __post_init__(self) -> None:
         if len(self.ages) != len(self.history) or not 0 <= self.in_session <= len(self.history):

@@ -10,6 +10,7 @@ import click
 from infra.demo import fetch_shop
 from tests.bench import (
     ader,
+    arms,
     bandit,
     determinism,
     experiments,
@@ -48,6 +49,7 @@ main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
 main.add_command(experiments.command, "experiments")
 main.add_command(split.command, "split")
+main.add_command(arms.command, "arms")
 main.add_command(off_policy.command, "off-policy")
 main.add_command(interleaving.command, "interleaving")
 main.add_command(bandit.command, "bandit")

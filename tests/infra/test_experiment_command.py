@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,25 @@ def test_units_that_cannot_be_read(tmp_path: Path):
         found = assign("--weights", "a=1", "--units", str(path))
         assert isinstance(found.exception, InputError)
         assert message in str(found.exception)
+
+
+def plan(*args: str):
+    return CliRunner().invoke(command, ["plan", *args])
+
+
+def test_a_plan_and_its_inverse():
+    needed = json.loads(plan("--rate", "0.05", "--effect", "0.1", "--daily", "2000", "--json").stdout)
+    assert needed["days"] == -(-needed["units"] // 2000)
+    back = json.loads(plan("--rate", "0.05", "--units", str(needed["units"]), "--json").stdout)
+    assert back["effect"] == pytest.approx(0.1, rel=0.01)
+    once = json.loads(plan("--rate", "0.05", "--effect", "0.1", "--once", "--json").stdout)
+    assert once["units"] < needed["units"]
+    less = json.loads(plan("--mean", "3", "--sd", "9", "--correlation", "0.8", "--effect", "0.1", "--json").stdout)
+    more = json.loads(plan("--mean", "3", "--sd", "9", "--effect", "0.1", "--json").stdout)
+    assert less["units"] == pytest.approx(0.36 * more["units"], rel=0.2)
+    assert "units in all, " in plan("--rate", "0.05", "--effect", "0.1", "--daily", "2000").stdout
+
+
+@pytest.mark.parametrize("args", ["--rate 0.1", "--effect 0.1", "--mean 1 --effect 1", "--rate 1 --units 9"])
+def test_a_plan_of_nothing_is_wrong_usage(args: str):
+    assert plan(*args.split()).exit_code == 2

@@ -113,7 +113,7 @@ def test_an_ill_typed_value_is_refused_and_names_the_file(tmp_path: Path, text: 
         ("[pipeline.sources]\npopularity = []", "length >= 1, got [] for 'pipeline.sources.popularity' in"),
         ("[pipeline.sources]\npopularity = [10, 0]", "got 0 for 'pipeline.sources.popularity[1]' in"),
         ("[pipeline.sources]\npopularity = [10, 10]", "half-lives that differ"),
-        ("[pipeline.blend]\nlr = 0.1", "expected float <= 0.031, got 0.1 for 'pipeline.blend.lr' in"),
+        ("[pipeline.blend]\nlr = 0.3", "expected float <= 0.25, got 0.3 for 'pipeline.blend.lr' in"),
         ("[pipeline.weights]\nview = -1", "got {'view': -1} for 'pipeline.weights' in"),
         ("[worker]\nbatch = 0", "expected int >= 1, got 0 for 'worker.batch' in"),
     ],

@@ -140,3 +140,29 @@ def test_harm_stops_the_experiment(settings: Settings, tmp_path: Path) -> None:
     assert (told["state"], told["by"]) == ("stopped", "readout")
     assert told["reason"].startswith("new harms hr@20")
     assert readout(settings, "--act", "--units", "50")["state"] == "stopped"
+
+
+@pytest.mark.slow
+def test_a_bandit_moves_its_shares_to_what_is_best(settings: Settings, tmp_path: Path) -> None:
+    topics.create(settings, partitions=1)
+    file = tmp_path / "x.yaml"
+    denied = ", ".join(f"i{n}" for n in range(200))
+    text = DEFINITION.replace("traffic: 0.5", "traffic: 1\nunit: session\nmethod: bandit")
+    file.write_text(
+        text.replace("sources: [popular-100]", f"filters: {{deny_items: [{denied}]}}").replace(
+            "guardrails", "# guardrails"
+        )
+    )
+    experiment(settings, "start", str(file))
+    with Worker(settings, tmp_path).ready() as worker:
+        events = shop_events(800, users=100, seed=3)
+        publish(settings, events)
+        await_answers(settings, events)
+        readout(settings, "--act")
+        [told] = json.loads(experiment(settings, "list", "--json"))
+        control, new = (v["weight"] for v in told["definition"]["variants"])
+        assert (told["state"], told["by"]) == ("running", "readout")
+        assert new == 0.02
+        assert control == 0.98
+        until(lambda: "x: running by readout, Thompson sampling" in worker.output, 10, lambda: worker.output)
+        assert worker.stop() == 0

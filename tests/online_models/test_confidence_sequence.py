@@ -60,17 +60,37 @@ def test_its_width_follows_the_variance() -> None:
     assert widths[1] > 2.5 * widths[0]
 
 
-def test_it_never_widens_and_scales_with_the_range() -> None:
+def test_it_stays_within_the_range_and_scales_with_it() -> None:
     rng = np.random.default_rng(1)
-    unit, wide, before = ConfidenceSequence(0.0, 1.0), ConfidenceSequence(-5.0, 5.0), 1.0
+    unit, wide = ConfidenceSequence(0.0, 1.0), ConfidenceSequence(-5.0, 5.0)
     for value in rng.random(500).tolist():
         unit.update(value)
         wide.update(10.0 * value - 5.0)
         low, high = unit.interval
-        assert high - low <= before
-        before = high - low
+        assert 0.0 <= low < high <= 1.0
         assert wide.interval == pytest.approx((10.0 * low - 5.0, 10.0 * high - 5.0))
         assert wide.mean == pytest.approx(10.0 * unit.mean - 5.0)
+
+
+def test_where_the_mean_changes_it_holds_their_weighted_average_and_is_never_empty() -> None:
+    """A bound of an earlier look is one of another average: kept, it would leave an empty interval."""
+    rng = np.random.default_rng(2)
+    means = np.where(np.arange(2_000) < 500, 0.9, -0.6)
+    covered = 0
+    for _ in range(50):
+        sequence = ConfidenceSequence(alpha=0.2)
+        weighted, kept = 0.0, True
+        for mean, value in zip(
+            means.tolist(), np.where(rng.random(2_000) < (1.0 + means) / 2.0, 1.0, -1.0).tolist(), strict=True
+        ):
+            before = sequence._weights
+            sequence.update(value)
+            weighted += mean * (sequence._weights - before)
+            low, high = sequence.interval
+            assert low < high
+            kept &= low <= weighted / sequence._weights <= high
+        covered += kept
+    assert covered >= 40
 
 
 @pytest.mark.parametrize("value", [1.01, -1.01, math.nan, math.inf])

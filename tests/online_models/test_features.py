@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from online_models.base import OWN
-from online_models.features import ITEM, OWN_NAMES, PAIR, PER_SOURCE, describe, feature_names, unite
+from online_models import closeness, habits
+from online_models.base import BOUGHT, CARTED, LIKED, OWN, RATED
+from online_models.features import ITEM, LAST, OWN_NAMES, PAIR, PER_SOURCE, describe, feature_names, unite
 
 LISTS, K, N = ("a", "b", "mf"), 6, 40
 INV = (1.0 / (1.0 + np.arange(K))).astype(np.float32)
@@ -20,7 +21,9 @@ MINMAX = np.array([False, False, True])
 def test_the_names_are_the_columns_in_order() -> None:
     names = feature_names(LISTS, 2)
     assert names[:6] == ("a.inv_rank", "a.log_rank", "a.ratio", "a.log_ratio", "a.listed", "b.inv_rank")
-    assert names[PER_SOURCE * 3 :] == ("share-0", "share-1", *ITEM, *OWN_NAMES, *PAIR)
+    assert names[PER_SOURCE * 3 :] == (
+        "share-0", "share-1", *ITEM, *OWN_NAMES, *PAIR, *habits.NAMES, *closeness.FACTORS, *closeness.VISITS, LAST,
+    )  # fmt: skip
     assert len(set(names)) == len(names)
 
 
@@ -101,6 +104,7 @@ def plain(row: int, w: dict[str, Any]) -> list[float]:
             float(o["count"] == 1),
             float(later == 0),
             min(waited / usual, 2) / 2 if usual else 0.0,
+            *(float(bool(o["flags"] & bit)) for bit in (BOUGHT, CARTED, LIKED)),
         ]
     else:
         out += [0.0] * len(OWN_NAMES)
@@ -116,6 +120,7 @@ def some_world(rng: np.random.Generator, now: int) -> dict[str, Any]:
     own["item"] = rng.permutation(N)[:8]
     own["count"] = rng.choice([1, 1, 2, 5], 8)
     own["seq"] = np.sort(rng.integers(0, 50, 8))
+    own["flags"] = rng.choice([0, RATED, BOUGHT, CARTED, LIKED, BOUGHT | CARTED], 8)
     own["last"] = np.sort(rng.integers(5_000_000, 9_000_000, 8))
     own["first"] = np.where(own["count"] == 1, own["last"], own["last"] - rng.integers(0, 4_000_000, 8))
     return {
@@ -144,9 +149,9 @@ def test_every_column_says_what_its_name_says() -> None:
             w["vectors"], w["user"],
         )  # fmt: skip
         assert not mark.any()
-        names = feature_names(LISTS, 2)[PER_SOURCE * 3 : -1]  # the last is the deep model's
+        names = ("share-0", "share-1", *ITEM, *OWN_NAMES, *PAIR)
         for at in range(n):
             right = plain(int(rows[at]), w)
-            for name, got, expected in zip(names, x[at, PER_SOURCE * 3 : -1].tolist(), right, strict=True):
+            for name, got, expected in zip(names, x[at, PER_SOURCE * 3 :][: len(names)].tolist(), right, strict=True):
                 assert abs(got - expected) < 1.5e-4, (name, got, expected)
                 assert -0.2 < got < 1.6, (name, got)

@@ -111,3 +111,16 @@ def test_blocked_items_are_passed_over_to_the_end_of_the_list() -> None:
         model.learn_one(seen(item))
     found = rows(listed(model, asked(blocked=range(10, TOP)), k=5)[0])
     assert found == [9, 8, 7, 6, 5]
+
+
+def test_entries_are_counted_where_a_session_begins_and_nowhere_else() -> None:
+    all_events, entries = Popularity([100.0]), Popularity([100.0], "entry", entries=True)
+    for item, place in ((3, 0), (7, 1), (7, 2), (5, 0), (7, 3), (5, 0)):
+        o = seen(item)
+        o.in_session = place
+        all_events.learn_one(o)
+        entries.learn_one(o)
+    assert entries.lists == ("entry-100",)
+    assert entries.ranked(0).tolist() == [5, 3]
+    assert all_events.ranked(0).tolist() == [7, 5, 3]
+    assert entries.total[0] == pytest.approx(2**0.01 + 2**0.02 + 2**0.03)

@@ -32,6 +32,7 @@ def started(present=(), versions=(), **more):
         ({"start": 5, "end": 5}, "a start before the end"),
         ({"learning": "isolated", "unit": "session"}, "users as units"),
         ({"method": "interleave", "variants": (A, B, Variant(name="c"))}, "two variants that learn together"),
+        ({"method": "bandit", "metric": "revenue"}, "successes and failures"),
         ({"salt": "holdout"}, "a salt that no other split uses"),
         ({"salt": "layer/l"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),

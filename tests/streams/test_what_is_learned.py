@@ -6,12 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from online_models.base import BOUGHT, CARTED, LIKED, RATED
 from online_models.blend import CONTEXTS, Blend
+from online_models.features import prior
+from online_models.hidden import Hidden
 from online_models.matrix_factorization import MatrixFactorization
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
 from streams.contracts.interactions import Interaction
-from streams.knowledge import prior
 from streams.pipeline import Pipeline
 from tests.worlds import START, shop_log
 
@@ -64,7 +66,9 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     pipeline, found, _ = play(shop_log(300))
     k = pipeline.knowledge
     factors = MatrixFactorization(dims=k.factors.dims, seed=k.config.seed)
-    blend = Blend(CONTEXTS, len(k.features), k.config.blend.lr, k.config.blend.eps, prior(k.features))
+    settings, units = k.config.blend, k.blend.hidden
+    hidden = Hidden(units.columns.tolist(), units.at, units.units, settings.units_lr, seed=k.config.seed)
+    blend = Blend(CONTEXTS, len(k.features), settings.lr, settings.eps, prior(k.features), hidden)
     for row in range(len(k.items)):
         factors.know(row, k.items.hash_of(row))
     n = {"mf": 0, "blend": 0}
@@ -80,6 +84,8 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     assert min(n.values()) > 50
     np.testing.assert_array_equal(k.factors.vectors[: len(k.items)], factors.vectors[: len(k.items)])
     np.testing.assert_array_equal(k.blend.weights, blend.weights)
+    np.testing.assert_array_equal(units.weights, hidden.weights)
+    assert hidden.squares.any()
     assert k.blend.updates[0] == n["blend"]
 
 
@@ -116,3 +122,29 @@ def test_the_served_list_is_judged_beside_the_fresh_one() -> None:
     assert pipeline.prequential.scored == judged
     assert figures["served"]["hr@20"] == pytest.approx(hits / judged)
     assert figures["served"] != figures["blend"]
+
+
+def test_what_becomes_of_an_item_is_counted_with_every_event() -> None:
+    """Wanted unless the user was on it already or rated it low, taken again if the user had it at any time."""
+    visits = [("ann", "a", 0), ("ann", "b", 1), ("ann", "b", 2), ("ann", "a", 3), ("bob", "a", 4), ("ann", "a", 9_000)]
+    log = [view(n, *visit) for n, visit in enumerate(visits)]
+    for n, (user, value) in enumerate((("cem", 5.0), ("dea", 2.0))):
+        log.append(msgspec.structs.replace(view(6 + n, user, "c", 9_001 + n), event_type="rating", value=value))
+    log.append(msgspec.structs.replace(view(8, "eve", "b", 9_010), event_type="impression"))
+    pipeline, found, _ = play(log)
+    assert [x.before for x in found] == [0, 0, 1, 1, 0, 2, 0, 0, 0]
+    k = pipeline.knowledge
+    events, wanted, again, ratings, values = k.habits.sums[:, [k.items.row(i) for i in "abc"]].tolist()
+    assert events == [4, 2, 2]
+    assert wanted == [3, 1, 1]
+    assert again == [2, 1, 0]
+    assert (ratings, values) == ([0, 0, 2], [0, 0, 7])
+
+
+def test_what_was_done_with_an_item_stays_on_it() -> None:
+    kinds = ("view", "cart", "like", "purchase", "rating")
+    log = [msgspec.structs.replace(view(n, "ann", kind, n), event_type=kind) for n, kind in enumerate(kinds)]
+    pipeline, _, _ = play([*log, view(9, "ann", "cart", 9)])
+    state = pipeline.sessions.get("ann")
+    flags = {pipeline.knowledge.items.ids[o["item"]]: int(o["flags"]) for o in state.own[: state.n]}
+    assert flags == {"view": 0, "cart": CARTED, "like": LIKED, "purchase": BOUGHT, "rating": RATED}

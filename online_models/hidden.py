@@ -1,0 +1,129 @@
+"""Hidden units: what a linear blend cannot say, as columns beside the other features, learned together with it.
+
+A unit is a rectified sum of features (a multilayer perceptron with one hidden layer; the blend holds the output weights, one of
+each context). Units start at random sums that depend on the seed alone. Of each unit a step keeps one Adagrad sum.
+
+Steps travel between workers: a unit's is eight bits a feature and one power of two for all of them. Their sums are exact in
+float64, and applying them commutes to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from .base import Arrays, FloatArray
+
+S_UNIT, START = 2.0**-15, 2.0**-24
+"""Unit of the sizes of gradients; the grid that units start on."""
+FINEST, COARSEST = -30, -1
+"""Powers of two that a step may be a multiple of."""
+_LITTLE = np.float32(1e-4)
+"""A candidate with less of an error than this is not worth a look."""
+_ROWS = 192
+"""Candidates that are multiplied at a time: few enough that the product is never shared out to other threads."""
+
+
+@njit(cache=True)
+def _take(x: Any, begin: int, end: int, cols: Any, out: Any) -> None:
+    for i in range(begin, end):
+        for f in range(cols.shape[0]):
+            out[i - begin, f] = x[i, cols[f]]
+
+
+@njit(cache=True)
+def _propose(
+    x: Any, n: int, cols: Any, at: int, errors: Any, out_weights: Any, squares: Any, lr: float, eps: float, sizes: Any, powers: Any,
+    numbers: Any,
+) -> None:  # fmt: skip
+    columns = cols.shape[0]
+    g = np.empty(columns, np.float32)
+    for h in range(numbers.shape[0]):
+        g[:] = np.float32(0.0)
+        for i in range(n):
+            if x[i, at + h] > 0.0 and abs(errors[i]) > _LITTLE:
+                for f in range(columns):
+                    g[f] += errors[i] * x[i, cols[f]]
+        total, most = 0.0, 0.0
+        for f in range(columns):
+            total += np.float64(g[f]) * g[f]
+            most = max(most, abs(np.float64(g[f])))
+        out = np.float64(out_weights[h])
+        sizes[h] = np.int16(min(np.rint(abs(out) * np.sqrt(total / columns) / S_UNIT), 32767.0))
+        size = sizes[h] * S_UNIT
+        rate = -lr * out / np.sqrt(squares[h] + size * size + eps)
+        longest = abs(rate) * most / 127.0
+        power = FINEST
+        if longest > 0.0:
+            power = min(max(int(np.ceil(np.log2(longest))), FINEST), COARSEST)
+        powers[h] = power
+        scale = rate / 2.0**power
+        for f in range(columns):
+            numbers[h, f] = np.int8(min(max(np.rint(scale * g[f]), -127.0), 127.0))
+
+
+@njit(cache=True)
+def _apply(weights: Any, fast: Any, squares: Any, sizes: Any, powers: Any, numbers: Any) -> None:
+    for h in range(numbers.shape[0]):
+        size = sizes[h] * S_UNIT
+        squares[h] += size * size
+        unit = 2.0 ** np.float64(powers[h])
+        for f in range(numbers.shape[1]):
+            weights[h, f] += numbers[h, f] * unit
+            fast[f, h] = np.float32(weights[h, f])
+
+
+class Hidden:
+    """``units`` sums over the features in ``columns``; they stand in the columns from ``at`` on."""
+
+    def __init__(
+        self, columns: list[int], at: int, units: int, lr: float = 0.03, eps: float = 0.001, seed: int = 0
+    ) -> None:
+        self.columns = np.array(columns, np.int32)
+        self.at, self.units, self.lr, self.eps = at, units, lr, eps
+        n = len(columns)
+        start = np.random.default_rng(seed).normal(0.0, 1.0 / np.sqrt(max(n, 1)), (units, n))
+        self.weights: npt.NDArray[np.float64] = np.rint(start / START) * START
+        self.squares: npt.NDArray[np.float64] = np.zeros(units)
+        self._fast: FloatArray = np.ascontiguousarray(self.weights.T, np.float32)
+        self.nbytes_of_step = units * (3 + n)
+        self._work: FloatArray = np.empty((_ROWS, n), np.float32)
+
+    def fill(self, x: FloatArray, n: int) -> None:
+        """Fill the units' columns of the first ``n`` rows of ``x``."""
+        for begin in range(0, n if self.units else 0, _ROWS):
+            end = min(begin + _ROWS, n)
+            _take(x, begin, end, self.columns, self._work)
+            np.maximum(self._work[: end - begin] @ self._fast, 0.0, out=x[begin:end, self.at : self.at + self.units])
+
+    def propose(self, x: FloatArray, n: int, errors: FloatArray, weights: FloatArray) -> bytes:
+        """The packed step: sizes, powers of two and numbers. Changes nothing.
+
+        ``errors`` [n] are probabilities minus what came; ``weights`` the blend's of all columns.
+        """
+        sizes, powers = np.empty(self.units, np.int16), np.empty(self.units, np.int8)
+        numbers = np.empty((self.units, len(self.columns)), np.int8)
+        out = weights[self.at : self.at + self.units]
+        _propose(x, n, self.columns, self.at, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
+        return sizes.tobytes() + powers.tobytes() + numbers.tobytes()
+
+    def apply(self, step: bytes) -> None:
+        """Add a packed step of `nbytes_of_step`. Any order of any steps gives the same bits."""
+        sizes = np.frombuffer(step, np.int16, self.units)
+        powers = np.frombuffer(step, np.int8, self.units, 2 * self.units)
+        numbers = np.frombuffer(step, np.int8, offset=3 * self.units).reshape(self.units, len(self.columns))
+        _apply(self.weights, self._fast, self.squares, sizes, powers, numbers)
+
+    def snapshot(self) -> Arrays:
+        return {"hidden": self.weights, "hidden_squares": self.squares}
+
+    def restore(self, state: Arrays) -> None:
+        self.weights, self.squares = state["hidden"].copy(), state["hidden_squares"].copy()
+        self._fast = np.ascontiguousarray(self.weights.T, np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        return self.weights.nbytes + self.squares.nbytes + self._fast.nbytes

@@ -1,0 +1,140 @@
+"""The models that learn from interactions, as one: what everybody's lists come from, or those of one arm of an experiment."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from online_models.base import Arrays, IntArray, Observation, Scratch, Source
+from online_models.blend import CONTEXTS, Blend
+from online_models.covisitation import CoVisitation
+from online_models.deep import Deep
+from online_models.features import feature_names, prior, seen_by_units
+from online_models.habits import Habits
+from online_models.hidden import Hidden
+from online_models.items import ItemTable
+from online_models.matrix_factorization import MatrixFactorization
+from online_models.popularity import Popularity
+from online_models.ratings import Ratings
+from online_models.recency import Recency
+from online_models.repeats import Repeats
+from online_models.session_knn import SessionKNN
+
+from .config import CoVisitationConfig, PipelineConfig
+from .contracts.interactions import Delta, Interaction
+from .prequential import is_target
+
+log = logging.getLogger("headrace")
+
+
+def _covisitation(name: str, c: CoVisitationConfig) -> CoVisitation:
+    return CoVisitation(
+        name, window=c.window, last=c.last, half_life=c.half_life, step=c.step, fade=c.fade, damp=c.damp,
+        max_age_ms=c.max_age_s * 1000 if c.max_age_s else 1 << 60, both=c.both,
+    )  # fmt: skip
+
+
+class Models:
+    """Sources, habits and blend over one item table; ``deep`` has versions of its own and is everybody's."""
+
+    def __init__(self, config: PipelineConfig, items: ItemTable, scratch: Scratch, deep: Deep) -> None:
+        s = config.sources
+        self.config, self.items, self.scratch, self.deep = config, items, scratch, deep
+        self.popularity = Popularity(list(s.popularity))
+        self.following = _covisitation("following", s.following)
+        self.far = _covisitation("far", s.far)
+        self.habits = Habits()
+        self.factors = MatrixFactorization(
+            dims=s.factors.dims, lr=s.factors.lr, user_lr=s.factors.user_lr, reg=s.factors.reg, last=s.factors.last, fade=s.factors.fade,
+            negatives=s.factors.negatives, window=s.factors.window, scan=s.factors.scan, init=s.factors.init, seed=config.seed,
+            loss=s.factors.loss,
+        )  # fmt: skip
+        k = s.knn
+        self.sources: tuple[Source, ...] = (
+            self.popularity, Popularity([s.entry], "entry", entries=True), Recency(), Repeats(), self.following,
+            _covisitation("near", s.near), self.far,
+            SessionKNN(
+                "knn", unit=k.unit, last=k.last, m=k.m, k=k.k, fade=k.fade, half_life=k.half_life, inner=k.inner, width=k.width
+            ),
+            self.factors,
+        )  # fmt: skip
+        self._learning: tuple[Source, ...] = self.sources
+        self.sources += (self.deep,)
+        if s.ratings:
+            ratings = Ratings(seed=config.seed)
+            self.sources += (ratings,)
+            self._learning += (ratings,)
+        self.reach = max(s.following.window, s.near.window, s.far.window)
+        """How many of a user's latest items an interaction has to carry."""
+        self.lists = tuple(name for source in self.sources for name in source.lists)
+        b = config.blend
+        self.features = feature_names(self.lists, len(s.popularity), b.units)
+        units = Hidden(
+            seen_by_units(self.features), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed
+        )
+        self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units)
+        self.misfits = {"mf": 0, "blend": 0, "intent": 0}
+        """Steps left out because they are of another shape, by model."""
+
+    def take_in(self, row: int, item: int) -> None:
+        """A new item (``item``: 64 bits of its id) has got its row."""
+        self.factors.know(row, item)
+        self.habits.know(row)
+
+    def absorb(self, x: Interaction, o: Observation, rating_max: float) -> None:
+        """Learn one interaction, and add its steps."""
+        for source in self._learning:
+            source.learn_one(o)
+        if x.weight > 0.0:
+            wanted = is_target(x, x.history[0] if x.history else "", rating_max)
+            self.habits.learn_one(o.item, wanted, x.before > 0, x.value if o.rated else None)
+        for name, delta in x.deltas.items():
+            try:
+                self._apply(name, delta)
+            except ValueError as error:  # raised before anything is changed
+                self.note_misfit(name, error)
+
+    def _apply(self, name: str, delta: Delta) -> None:
+        """Add a step; ValueError if it is not of this shape, as from a worker that runs with other settings."""
+        if name == "mf":
+            self._apply_factors(delta.items, delta.data)
+        elif name == "blend":
+            self.blend.apply(delta.data)
+
+    def _apply_factors(self, ids: list[str], data: bytes) -> None:
+        steps = self.factors.unpack(len(ids), data)
+        rows = np.array([self.items.row(i) for i in ids], np.int32)
+        keep = rows >= 0
+        if not keep.all():
+            rows, steps = rows[keep], steps[keep]
+        self.factors.apply(rows, steps)
+
+    def note_misfit(self, name: str, error: ValueError) -> None:
+        """A step was left out: logged the first time, the second, the fourth and so on."""
+        n = self.misfits[name] = self.misfits[name] + 1
+        if n & (n - 1) == 0:
+            log.warning("%d steps of %r left out: %s", n, name, error)
+
+    def remap(self, new_index: IntArray) -> None:
+        """The item table was compacted."""
+        for source in self._learning:
+            source.remap(new_index)
+        self.habits.remap(new_index)
+
+    def model_parts(self) -> dict[str, Any]:
+        """All that has state of its own, by name."""
+        parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self._learning}
+        return parts | {"habits": self.habits, "blend": self.blend}
+
+
+def state_of(parts: dict[str, Any]) -> Arrays:
+    """The state of parts as named arrays (views: copy them before learning on)."""
+    return {f"{part}/{field}": array for part, model in parts.items() for field, array in model.snapshot().items()}
+
+
+def restore_parts(parts: dict[str, Any], state: Arrays) -> None:
+    """Take over what `state_of` gave."""
+    for part, model in parts.items():
+        model.restore({name[len(part) + 1 :]: array for name, array in state.items() if name.startswith(f"{part}/")})

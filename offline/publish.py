@@ -28,11 +28,15 @@ KEEP = 5
 @dataclass(frozen=True)
 class InUse:
     """What the workers are at: the version that is ``live``, those that were ``rejected`` (rolled back), and those that must
-    stay where workers fetch them: live, on trial, or to come back if the live one is rolled back."""
+    stay where workers fetch them: live, on trial, or to come back if the live one is rolled back.
+
+    ``busy``: what a newer announcement would put an end to, in words; empty where nothing is being compared.
+    """
 
     live: str | None = None
     rejected: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    busy: str = ""
 
 
 def publish(

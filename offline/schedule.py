@@ -52,7 +52,8 @@ class Plan:
     excerpt that it is called with, or all for None. Meanwhile it calls its second argument again and again, which may raise.
 
     ``fewest``: new events that are worth a round; ``keep``: versions that stay. ``fleet`` says what the workers are at; without
-    it what was published last counts as live.
+    it what was published last counts as live. As long as they compare versions nothing is announced, which would end that, for
+    ``patience_s`` at most by ``now_ms``.
     """
 
     folder: Path
@@ -64,6 +65,8 @@ class Plan:
     keep: int = publish.KEEP
     catalogue: Path | None = None
     fleet: Callable[[], InUse] | None = None
+    patience_s: float = 12 * 3600.0
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     def __post_init__(self) -> None:
         if not 0 < self.job.holdout < 1:
@@ -137,6 +140,7 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
 
     state = State.of(plan.folder)
     fleet = plan.fleet() if plan.fleet is not None else None
+    state, busy = _busy(plan, state, fleet)
     live = _live(plan, state, fleet)
     manifest = embeddings.read_manifest(live) if live is not None else None
     parent = live if manifest is not None and manifest.encoder == _shape(plan.job) else None
@@ -153,6 +157,8 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     new = int((found.times > state.seen_ms).sum())
     if new < plan.fewest and state.refused in ("", judged):
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
+    if busy:
+        return "waited", busy
     beside = embeddings.verify(live) if live is not None else None
     share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
     config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
@@ -177,11 +183,26 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     verdict = judge(candidate, found, beside, plan.gate)
     seen = int(found.times[-1])
     if not verdict.passed:
-        State(state.live, seen, judged).keep(plan.folder)
+        msgspec.structs.replace(state, seen_ms=seen, refused=judged).keep(plan.folder)
         return "refused", f"{candidate.manifest.version}: {'; '.join(verdict.faults)}"
+    fleet = plan.fleet() if plan.fleet is not None else None
+    if busy := _busy(plan, state, fleet)[1]:  # somebody else has announced one meanwhile
+        return "waited", busy
     publish.publish(out, plan.to, announce, plan.keep, fleet.kept if fleet is not None else ())
     State(out.name, seen).keep(plan.folder)
     return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _busy(plan: Plan, state: State, fleet: InUse | None) -> tuple[State, str]:
+    """Why nothing may be announced now, in words, empty if something may; and the state, which knows since when."""
+    busy, now = fleet.busy if fleet is not None else "", plan.now_ms()
+    if busy != state.busy:
+        state = msgspec.structs.replace(state, busy=busy, busy_ms=now)
+        state.keep(plan.folder)
+    left = plan.patience_s - (now - state.busy_ms) / 1000
+    if not busy or left <= 0:
+        return state, ""
+    return state, f"{busy}, which another one would end; for {left / 3600:.1f} h more at most"
 
 
 def _excerpt(config: JobConfig, live: Manifest) -> Excerpt:

@@ -87,6 +87,39 @@ def test_versions_in_use_are_not_removed(tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "to").iterdir()} == {told[0].version, told[2].version}
 
 
+def test_a_trial_is_not_ended_by_the_next_round_before_patience_is(tmp_path: Path) -> None:
+    told: list[Announcement] = []
+    assert once(plan(tmp_path), told.append, Event()).what == "published"
+    first, hour = told[0].version, 3_600_000
+
+    def later(at_h: float, events: int, busy: str = "") -> Outcome:
+        fleet, now = InUse(busy=busy), int(at_h * hour)
+        again = replace(
+            plan(tmp_path, ring_log(events)), fleet=lambda: fleet, patience_s=2 * 3600.0, now_ms=lambda: now
+        )
+        return once(again, told.append, Event())
+
+    trial = f"version {first} is on trial"
+    assert later(100, 400, trial).told == "0 new events, 100 are worth a round", (
+        "the wait counts from here on all the same"
+    )
+    found = later(101.5, 600, trial)
+    assert (found.what, found.told) == ("waited", f"{trial}, which another one would end; for 0.5 h more at most")
+    watched = f"version {first} is still compared with the one before it"
+    assert later(103, 600, watched).what == "waited", "the watch has a patience of its own"
+    assert (len(told), len(list((tmp_path / "work").glob("candidate-*")))) == (1, 1), "nothing was trained either"
+    assert later(105, 600, watched).what == "published"
+    assert later(105, 800, f"version {told[1].version} is on trial").what == "waited"
+    assert later(106, 800).what == "published", "the trial is over"
+
+
+def test_a_trial_that_somebody_begins_while_a_round_trains_is_not_ended(tmp_path: Path) -> None:
+    asked = iter([InUse(), InUse(busy="version x is on trial")])
+    found = once(replace(plan(tmp_path), fleet=lambda: next(asked)), lambda a: pytest.fail("it was announced"), Event())
+    assert (found.what, "version x is on trial" in found.told) == ("waited", True)
+    assert once(plan(tmp_path), lambda a: None, Event()).what == "published"
+
+
 def test_as_long_as_nothing_has_happened_it_waits(tmp_path: Path) -> None:
     """The first round comes before the first event; nothing has failed then."""
     (tmp_path / "archive").mkdir()

@@ -30,6 +30,7 @@ from . import dataset, job, publish
 from .checkpoints import NotThisRun
 from .evaluate import queries
 from .excerpt import Excerpt
+from .fetch import fetched
 from .gate import GateConfig, Verdict, judge
 from .job import JobConfig
 from .log import Log, NoEvents
@@ -216,9 +217,9 @@ def _live(plan: Plan, state: State, fleet: InUse | None) -> Path | None:
     if fleet is None:
         return own
     version = embeddings.read_manifest(own).version if own is not None else ""
-    if fleet.live is None or fleet.live == version:
+    if fleet.live is None or fleet.live.version == version:
         return None if version in fleet.rejected else own
-    return publish.fetched(plan.to, fleet.live, plan.folder)
+    return fetched(fleet.live, plan.folder)
 
 
 def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:

@@ -74,7 +74,7 @@ def in_use(settings: Settings) -> InUse:
         *(w.live for w in found.workers),
         *(w.candidate for w in found.workers),
     }
-    return InUse(found.live, rejected, frozenset(version for version in kept if version), found.comparing)
+    return InUse(known.fleet.wanted.live, rejected, frozenset(version for version in kept if version), found.comparing)
 
 
 def announcer(settings: Settings) -> Callable[[Announcement], None]:

@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import fsspec
 import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from infra.cli import cli
+from offline import job
 from offline.excerpt import Excerpt
 from offline.gate import GateConfig
 from offline.job import JobConfig
 from offline.log import Log, read
-from offline.publish import InUse
+from offline.publish import InUse, publish
 from offline.schedule import Outcome, Plan, once, serve
 from offline.state import STATE, State
 from offline.train import TrainConfig
@@ -66,7 +68,7 @@ def test_a_round_goes_on_from_what_is_live_and_not_from_what_was_rolled_back(tmp
     for events in (500, 600):
         assert once(plan(tmp_path, ring_log(events)), told.append, Event()).what == "published"
     first, second = (a.version for a in told)
-    rolled_back = InUse(first, frozenset({second}), frozenset({first}))
+    rolled_back = InUse(told[0], frozenset({second}), frozenset({first}))
     found = once(replace(plan(tmp_path, ring_log(700)), fleet=lambda: rolled_back), told.append, Event())
     assert found.what == "published", found.told
     assert f"against {first}" in found.told
@@ -75,6 +77,26 @@ def test_a_round_goes_on_from_what_is_live_and_not_from_what_was_rolled_back(tmp
     last = once(replace(plan(tmp_path, ring_log(800)), fleet=lambda: nobody), told.append, Event())
     assert last.what == "published", last.told
     assert "against popularity" in last.told
+
+
+def test_a_round_goes_on_from_what_somebody_else_has_published_elsewhere(tmp_path: Path) -> None:
+    job.train(ring_log(450), tmp_path / "mine", CONFIG)
+    mine = publish(tmp_path / "mine", str(tmp_path / "else where"))
+    theirs = replace(plan(tmp_path, ring_log(600)), fleet=lambda: InUse(mine))
+    found = once(theirs, lambda a: None, Event())
+    assert (found.what, f"against {mine.version}" in found.told) == ("published", True), found.told
+
+
+def test_a_live_version_in_a_store_is_fetched_once(tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    job.train(ring_log(450), tmp_path / "mine", CONFIG)
+    mine = publish(tmp_path / "mine", "memory://once/models")
+    for events, what in ((500, "published"), (700, "published")):
+        theirs = replace(plan(tmp_path, ring_log(events)), fleet=lambda: InUse(mine))
+        found = once(theirs, lambda a: None, Event())
+        assert (found.what, f"against {mine.version}" in found.told) == (what, True), found.told
+        if store.exists("/once"):
+            store.rm("/once", recursive=True)
 
 
 def test_versions_in_use_are_not_removed(tmp_path: Path) -> None:

@@ -74,11 +74,14 @@ class Plan:
             raise InputError("a share of the events for the gate", str(self.job.holdout), "set holdout to 0.1, say")
 
 
+What = Literal["published", "refused", "waited", "failed", "stopped"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a round ended, and what it said."""
 
-    what: Literal["published", "refused", "waited", "failed", "stopped"]
+    what: What
     told: str
     seconds: float = 0.0
 
@@ -129,9 +132,6 @@ def once(
         log.debug("what made the round fail", exc_info=True)
         what, told = "failed", f"{type(error).__name__}: {error}"
     return Outcome(what, told, clock() - began)
-
-
-What = Literal["published", "refused", "waited", "failed", "stopped"]
 
 
 def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) -> tuple[What, str]:

@@ -18,10 +18,11 @@ from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
 from infra import topics
-from infra.archive_rows import Rows, arrow
+from infra.archive_rows import Rows
 from infra.archive_store import DAY_MS, Store, anew, open_store
 from infra.local import kafka_answers
 from infra.settings import Settings
+from offline.arrow import arrow
 from online_models.errors import ServiceError
 from streams.contracts.events import Event
 from streams.validate import validate, wrong_key

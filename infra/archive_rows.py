@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from online_models.errors import InputError
+from offline.arrow import arrow
 from streams.contracts.events import Event
 
 COLUMNS = {
@@ -26,17 +26,6 @@ COLUMNS = {
 
 _CHUNK = 1_024
 _encode = msgspec.json.Encoder().encode
-
-
-def arrow() -> Any:
-    """The module pyarrow. Raises InputError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        remedy = "run `pip install 'headrace[parquet]'`"
-        raise InputError("pyarrow, to write the archive", "no such package", remedy) from error
-    return pyarrow
 
 
 def schema() -> Any:

@@ -43,6 +43,16 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[Known]
     workers: list[WorkerStatus]
 
+    @property
+    def comparing(self) -> str:
+        """What the workers compare just now, in words: a version on trial that one of them has not refused, or the live one that one
+        of them still watches; empty if nothing. The next announcement ends either."""
+        if any((w.candidate, w.step) != (self.candidate, "refused") for w in self.workers) and self.candidate:
+            return f"version {self.candidate} is on trial"
+        if self.live and any(w.step == "promoted" and w.live == self.live for w in self.workers):
+            return f"version {self.live} is still compared with the one before it"
+        return ""
+
 
 class Models:
     """Folds the records of the topics as the workers do; ``left_out`` are those that cannot be read."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from online_models.errors import InputError
+from .arrow import arrow
 
 DAY_MS = 86_400_000
 
@@ -55,17 +55,6 @@ class Excerpt:
             return False
         newest = _newest_ms(file)
         return newest is None or newest >= self.since_ms
-
-
-def parquet() -> Any:
-    """The module pyarrow, with its Parquet reader. Raises InputError where it is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        remedy = "run `pip install 'headrace[parquet]'`"
-        raise InputError("pyarrow, to read Parquet", "no such package", remedy) from error
-    return pyarrow
 
 
 def _add(needed: set[Path], past: Mapping[str, Sequence[Path]], names: Iterable[str], most: int, each: int) -> None:
@@ -126,7 +115,7 @@ def _ms(value: int | datetime) -> int:
 
 def _footer(file: Path) -> Any | None:
     """None where there is none that can be read: to say so is the reader's affair."""
-    pa = parquet()
+    pa = arrow()
     try:
         return pa.parquet.read_metadata(file)
     except (pa.ArrowException, OSError):

@@ -23,7 +23,8 @@ from online_models.errors import InputError
 from streams.contracts.events import EARLIEST_MS, LATEST_MS, MAX_ID, Id, Word
 from streams.contracts.reading import UNREADABLE
 
-from .excerpt import Excerpt, parquet
+from .arrow import arrow
+from .excerpt import Excerpt
 
 TEACHING = frozenset(
     [
@@ -232,7 +233,7 @@ def _json_lines(file: Path) -> Iterator[_Head | None]:
 
 
 def _parquet(file: Path) -> Iterator[_Head | None]:
-    pa = parquet()
+    pa = arrow()
     try:
         with pa.parquet.ParquetFile(file) as table:
             there = table.schema_arrow.names

@@ -28,11 +28,15 @@ KEEP = 5
 @dataclass(frozen=True)
 class InUse:
     """What the workers are at: the version that is ``live``, those that were ``rejected`` (rolled back), and those that must
-    stay where workers fetch them: live, on trial, or to come back if the live one is rolled back."""
+    stay where workers fetch them: live, on trial, or to come back if the live one is rolled back.
 
-    live: str | None = None
+    ``busy``: what a newer announcement would put an end to, in words; empty where nothing is being compared.
+    """
+
+    live: Announcement | None = None
     rejected: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    busy: str = ""
 
 
 def publish(
@@ -94,23 +98,6 @@ def _to_folder(artefact: Artefact, to: str) -> str:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return target.as_uri()
-
-
-def fetched(to: str, version: str, folder: Path) -> Path:
-    """A published version: where it lies, or for a remote place a copy in ``folder``. Raises ServiceError, ArtefactError."""
-    if "://" not in to:
-        found = Path(to).expanduser().absolute() / version
-    elif not (found := folder / f"candidate-{version}").exists():
-        temporary = folder / f"candidate-{version}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        fs, root = _store(to)
-        try:
-            fs.get(f"{root}/{version}/", f"{temporary}/", recursive=True)
-        except OSError as error:
-            raise ServiceError(f"version {version} at {to}", str(error), "correct --to") from error
-        temporary.rename(found)
-    embeddings.verify(found)
-    return found
 
 
 def _to_store(artefact: Artefact, to: str) -> str:

@@ -30,6 +30,7 @@ from . import dataset, job, publish
 from .checkpoints import NotThisRun
 from .evaluate import queries
 from .excerpt import Excerpt
+from .fetch import fetched
 from .gate import GateConfig, Verdict, judge
 from .job import JobConfig
 from .log import Log, NoEvents
@@ -52,7 +53,8 @@ class Plan:
     excerpt that it is called with, or all for None. Meanwhile it calls its second argument again and again, which may raise.
 
     ``fewest``: new events that are worth a round; ``keep``: versions that stay. ``fleet`` says what the workers are at; without
-    it what was published last counts as live.
+    it what was published last counts as live. As long as they compare versions nothing is announced, which would end that, for
+    ``patience_s`` at most by ``now_ms``.
     """
 
     folder: Path
@@ -64,17 +66,22 @@ class Plan:
     keep: int = publish.KEEP
     catalogue: Path | None = None
     fleet: Callable[[], InUse] | None = None
+    patience_s: float = 12 * 3600.0
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     def __post_init__(self) -> None:
         if not 0 < self.job.holdout < 1:
             raise InputError("a share of the events for the gate", str(self.job.holdout), "set holdout to 0.1, say")
 
 
+What = Literal["published", "refused", "waited", "failed", "stopped"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a round ended, and what it said."""
 
-    what: Literal["published", "refused", "waited", "failed", "stopped"]
+    what: What
     told: str
     seconds: float = 0.0
 
@@ -127,9 +134,6 @@ def once(
     return Outcome(what, told, clock() - began)
 
 
-What = Literal["published", "refused", "waited", "failed", "stopped"]
-
-
 def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) -> tuple[What, str]:
     def stopped(told: str) -> None:
         if stop.is_set():
@@ -137,6 +141,7 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
 
     state = State.of(plan.folder)
     fleet = plan.fleet() if plan.fleet is not None else None
+    state, busy = _busy(plan, state, fleet)
     live = _live(plan, state, fleet)
     manifest = embeddings.read_manifest(live) if live is not None else None
     parent = live if manifest is not None and manifest.encoder == _shape(plan.job) else None
@@ -153,6 +158,8 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     new = int((found.times > state.seen_ms).sum())
     if new < plan.fewest and state.refused in ("", judged):
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
+    if busy:
+        return "waited", busy
     beside = embeddings.verify(live) if live is not None else None
     share = min(plan.job.holdout, _JUDGED / len(found)), min(plan.job.validation, _JUDGED / len(found))
     config = msgspec.structs.replace(plan.job, holdout=share[0], validation=share[1])
@@ -177,11 +184,26 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     verdict = judge(candidate, found, beside, plan.gate)
     seen = int(found.times[-1])
     if not verdict.passed:
-        State(state.live, seen, judged).keep(plan.folder)
+        msgspec.structs.replace(state, seen_ms=seen, refused=judged).keep(plan.folder)
         return "refused", f"{candidate.manifest.version}: {'; '.join(verdict.faults)}"
+    fleet = plan.fleet() if plan.fleet is not None else None
+    if busy := _busy(plan, state, fleet)[1]:  # somebody else has announced one meanwhile
+        return "waited", busy
     publish.publish(out, plan.to, announce, plan.keep, fleet.kept if fleet is not None else ())
     State(out.name, seen).keep(plan.folder)
     return "published", f"{candidate.manifest.version}: {_figures(verdict)}"
+
+
+def _busy(plan: Plan, state: State, fleet: InUse | None) -> tuple[State, str]:
+    """Why nothing may be announced now, in words, empty if something may; and the state, which knows since when."""
+    busy, now = fleet.busy if fleet is not None else "", plan.now_ms()
+    if busy != state.busy:
+        state = msgspec.structs.replace(state, busy=busy, busy_ms=now)
+        state.keep(plan.folder)
+    left = plan.patience_s - (now - state.busy_ms) / 1000
+    if not busy or left <= 0:
+        return state, ""
+    return state, f"{busy}, which another one would end; for {left / 3600:.1f} h more at most"
 
 
 def _excerpt(config: JobConfig, live: Manifest) -> Excerpt:
@@ -195,9 +217,9 @@ def _live(plan: Plan, state: State, fleet: InUse | None) -> Path | None:
     if fleet is None:
         return own
     version = embeddings.read_manifest(own).version if own is not None else ""
-    if fleet.live is None or fleet.live == version:
+    if fleet.live is None or fleet.live.version == version:
         return None if version in fleet.rejected else own
-    return publish.fetched(plan.to, fleet.live, plan.folder)
+    return fetched(fleet.live, plan.folder)
 
 
 def _short(found: Log, holdout: float, need: int, live: Artefact | None) -> str:

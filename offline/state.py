@@ -22,11 +22,13 @@ _WHERE = ("device", "threads", "compile", "check_s")
 
 class State(msgspec.Struct, frozen=True):
     """The folder of the version that was published last, the newest event that a round has decided on (ms), and what a round was
-    whose version the gate refused (`mark`); empty if it was not refused."""
+    whose version the gate refused (`mark`); empty if it was not refused. ``busy``: what rounds wait for the end of, since ``busy_ms``."""
 
     live: str = ""
     seen_ms: int = -1
     refused: str = ""
+    busy: str = ""
+    busy_ms: int = 0
 
     @classmethod
     def of(cls, folder: Path) -> State:

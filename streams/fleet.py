@@ -55,13 +55,22 @@ class Fleet:
         if newest is None:
             return {}
         latest = sorted(self.decisions.values(), key=_when, reverse=True)
-        stay = [*latest[:KEPT], *[d for d in latest if d.state in STANDING][:2]]
+        stay = [*latest[:KEPT], *self._standing()[:2]]
         names = {d.announcement.version for d in stay}
         return {
             version: decision
             for version, decision in self.decisions.items()
             if version not in names and decision.announcement.created < newest.created
         }
+
+    @property
+    def after_rollback(self) -> Announcement | None:
+        """What would be live if the live version were rolled back; None: no deep model."""
+        return next((d.announcement for d in self._standing()[1:]), None)
+
+    def _standing(self) -> list[Decision]:
+        """Decisions for a version, the latest first: the first one says what is live."""
+        return sorted((d for d in self.decisions.values() if d.state in STANDING), key=_when, reverse=True)
 
     @property
     def wanted(self) -> Wanted:
@@ -71,7 +80,7 @@ class Fleet:
         return self._wanted
 
     def _work_out(self) -> Wanted:
-        latest = max((d for d in self.decisions.values() if d.state in STANDING), key=_when, default=None)
+        latest = next(iter(self._standing()), None)
         live = latest.announcement if latest else None
         pinned = latest is not None and latest.state == "pinned"
         a = self.announced

@@ -41,13 +41,17 @@ from streams.contracts.models import SLOT
 @click.option("--to", metavar="URL", help="Where versions go; by default published/ in the data folder.")
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="For the gate.")
 @click.option("--fewest", metavar="N", default=1000, show_default=True, help="New events that are worth a round.")
+@click.option(
+    "--patience", type=Duration(), default="12h", show_default=True,
+    help="How long rounds wait for the end of a trial, which another version would end.",
+)  # fmt: skip
 @click.option("--keep", type=click.IntRange(1), default=5, show_default=True, help="Versions that stay.")
 @click.option("--announce/--no-announce", default=True, help="Tell the workers.")
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
 @with_settings
 def command(
     log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None,
-    margin: float, fewest: int, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
+    margin: float, fewest: int, patience: float, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
     """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
 
@@ -75,6 +79,7 @@ def command(
             keep=keep,
             catalogue=catalogue,
             fleet=(lambda: in_use(settings)) if announce else None,
+            patience_s=patience,
         )
         tell = (lambda a: announcer(settings)(a)) if announce else (lambda a: None)
         outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)

@@ -64,17 +64,17 @@ def in_use(settings: Settings) -> InUse:
     from infra import models
     from offline.publish import InUse
 
-    found = models.read(settings).overview
+    known = models.read(settings)
+    found, next_in_line = known.overview, known.fleet.after_rollback
     rejected = frozenset(v.version for v in found.versions if v.state == "rolled back")
-    before = [v.version for v in found.versions if v.state == "superseded" and v.decision is not None][:1]
     kept = {
         found.live,
         found.candidate,
-        *before,
+        next_in_line.version if next_in_line is not None else None,
         *(w.live for w in found.workers),
         *(w.candidate for w in found.workers),
     }
-    return InUse(found.live, rejected, frozenset(version for version in kept if version))
+    return InUse(known.fleet.wanted.live, rejected, frozenset(version for version in kept if version), found.comparing)
 
 
 def announcer(settings: Settings) -> Callable[[Announcement], None]:

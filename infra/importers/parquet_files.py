@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from offline.arrow import arrow
 from online_models.errors import InputError
 
 from .rows import Convert, Rows
@@ -54,11 +55,7 @@ class Parquet:
 
 def open_parquet(source: Source) -> Any:
     """The file as ``pyarrow.parquet.ParquetFile``. Raises InputError when it, or pyarrow, is not there."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError("pyarrow to read Parquet", str(error), "pip install 'headrace[parquet]'") from error
+    pyarrow = arrow()
     if source.member is not None:
         raise InputError("a plain Parquet file", source.label, "unpack it first")
     try:

@@ -80,9 +80,9 @@ def test_an_operator_promotes_pins_and_rolls_back(settings: Settings) -> None:
     assert wanted(settings) == ("a", True)
     models(settings, "promote", "b")
     assert states(settings) == {"b": "live", "a": "superseded"}
-    assert in_use(settings) == InUse("b", frozenset(), frozenset({"a", "b"}))
+    assert in_use(settings) == InUse(announcement("b", 2), frozenset(), frozenset({"a", "b"}))
     assert models(settings, "rollback") == "b: rolled back; live from now on: a\n"
-    assert in_use(settings) == InUse("a", frozenset({"b"}), frozenset({"a"}))
+    assert in_use(settings) == InUse(announcement("a", 1), frozenset({"b"}), frozenset({"a"}))
     assert wanted(settings) == ("a", True)
     models(settings, "rollback", "a")
     assert states(settings) == {"b": "rolled back", "a": "rolled back"}

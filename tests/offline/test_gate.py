@@ -100,6 +100,17 @@ def test_a_little_worse_is_allowed_only_within_the_margin() -> None:
     assert d.low > -0.2 * d.other
 
 
+def test_the_margin_is_held_against_the_lower_end_of_the_interval(good: Artefact) -> None:
+    """Worse by a mean within the margin, and possibly by more: that is not known to be good enough."""
+    rng = np.random.default_rng(3)
+    noisy = changed(good, lambda v: v + 0.6 * np.abs(v).mean() * rng.normal(size=v.shape).astype(np.float32))
+    differences = gate.judge(noisy, LOG, good).differences.values()
+    likely, surely = (max(-d.mean / d.other for d in differences), max(-d.low / d.other for d in differences))
+    assert 0 < likely < 0.9 * surely < 0.9
+    assert not gate.judge(noisy, LOG, good, GateConfig(margin=(likely + surely) / 2)).passed
+    assert gate.judge(noisy, LOG, good, GateConfig(margin=1.01 * surely)).passed
+
+
 def test_the_interval_is_wider_where_sessions_agree_with_themselves() -> None:
     """Ten copies of each query in one session are one observation, not ten."""
     rng = np.random.default_rng(1)

@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli.publish_model import command
-from offline.publish import fetched as offline_fetched
 from offline.publish import publish
 from online_models import embeddings
 from online_models.embeddings import MANIFEST, Trained
@@ -180,13 +179,3 @@ def test_the_command_publishes_without_a_broker_when_told_so(tmp_path: Path) -> 
     assert (tmp_path / "p" / found.version / MANIFEST).exists()
     told = CliRunner().invoke(command, args, catch_exceptions=False)
     assert told.stdout == f"{found.version}: copied to {found.uri}, not announced\n"
-
-
-def test_what_is_published_is_found_by_its_version(place: str, tmp_path: Path) -> None:
-    version = publish(made(tmp_path / "1"), place).version
-    (tmp_path / "work").mkdir()
-    for _ in range(2):
-        found = offline_fetched(place, version, tmp_path / "work")
-        assert embeddings.verify(found).manifest.version == version
-    with pytest.raises((ServiceError, ArtefactError)):
-        offline_fetched(place, "none", tmp_path / "work")

@@ -20,7 +20,6 @@ from offline.excerpt import Excerpt
 from offline.gate import GateConfig
 from offline.job import JobConfig
 from offline.log import Log, read
-from offline.publish import InUse
 from offline.schedule import Outcome, Plan, once, serve
 from offline.state import STATE, State
 from offline.train import TrainConfig
@@ -59,32 +58,6 @@ def test_rounds_publish_wait_and_go_on(tmp_path: Path) -> None:
     left = {p.name for p in (tmp_path / "work").iterdir() if p.is_dir()}
     assert State.of(tmp_path / "work").live in left
     assert len(left) == 2, "the one before last is gone"
-
-
-def test_a_round_goes_on_from_what_is_live_and_not_from_what_was_rolled_back(tmp_path: Path) -> None:
-    told: list[Announcement] = []
-    for events in (500, 600):
-        assert once(plan(tmp_path, ring_log(events)), told.append, Event()).what == "published"
-    first, second = (a.version for a in told)
-    rolled_back = InUse(first, frozenset({second}), frozenset({first}))
-    found = once(replace(plan(tmp_path, ring_log(700)), fleet=lambda: rolled_back), told.append, Event())
-    assert found.what == "published", found.told
-    assert f"against {first}" in found.told
-    third = told[-1].version
-    nobody = InUse(None, frozenset({first, second, third}))
-    last = once(replace(plan(tmp_path, ring_log(800)), fleet=lambda: nobody), told.append, Event())
-    assert last.what == "published", last.told
-    assert "against popularity" in last.told
-
-
-def test_versions_in_use_are_not_removed(tmp_path: Path) -> None:
-    told: list[Announcement] = []
-    used = replace(plan(tmp_path), keep=1)
-    for events in (500, 600, 700):
-        fleet = InUse(kept=frozenset({told[0].version})) if told else InUse()
-        again = replace(used, read=lambda *_, n=events: ring_log(n), fleet=lambda f=fleet: f)
-        assert once(again, told.append, Event()).what == "published"
-    assert {p.name for p in (tmp_path / "to").iterdir()} == {told[0].version, told[2].version}
 
 
 def test_as_long_as_nothing_has_happened_it_waits(tmp_path: Path) -> None:

@@ -101,7 +101,13 @@ class Version:
         return int(self.vectors.shape[1])
 
     def catch_up(self) -> None:
-        """Take in what the item table has got since this version was made or last asked."""
+        """Take in what the item table has got since this version was made or last asked.
+
+        Raises ValueError where the table was compacted and nobody told this version: its rows are those of other items.
+        """
+        if self.generation != self._table.generation:
+            generations = f"generation {self._table.generation} of the item table, version {self.name} has the rows of"
+            raise ValueError(f"expected {generations} {self.generation}; make the version anew")
         for item in range(self._n, len(self._table)):
             self.know(item, self._table.hash_of(item))
 
@@ -211,15 +217,20 @@ class Deep:
         self._table = table
         self.live: Version | None = None
         self.following: tuple[Version, ...] = ()
-        """Versions that learn newcomers: the live one, one on trial, the one before."""
+        """Versions that learn newcomers: the live one, one on trial, the one before while it is compared."""
+        self.resting: tuple[Version, ...] = ()
+        """Versions that learn nothing, but know the item table: they may answer again at any time."""
         self._kept: Arrays = {}
 
-    def follow(self, *versions: Version | None) -> None:
-        """These versions follow the stream from now on, and no others; the first one is live (None: none is)."""
+    def follow(self, *versions: Version | None, resting: Version | None = None) -> None:
+        """These versions follow the stream from now on, and no others; the first one is live (None: none is). ``resting``
+        only follows the item table."""
         self.live = versions[0]
         if self.live is not None:
             self._kept = {}
-        self.following = tuple({v.name: v for v in versions if v is not None}.values())
+        # Not by name: an experiment's copy of a version on trial was brought by itself.
+        self.following = tuple({id(v): v for v in versions if v is not None}.values())
+        self.resting = (resting,) if resting is not None and resting not in self.following else ()
 
     def kept_for(self, version: Version) -> Learned | None:
         """The newcomers that a snapshot held for a version that has caught up, None where it held none of this version."""
@@ -234,7 +245,7 @@ class Deep:
 
     def know(self, item: int, id_hash: int) -> None:
         """A new item in the item table."""
-        for version in self.following:
+        for version in (*self.following, *self.resting):
             version.know(item, id_hash)
 
     def learn_one(self, o: Observation) -> None:
@@ -260,9 +271,9 @@ class Deep:
         self._kept = {name: array.copy() for name, array in state.items()}
 
     def remap(self, new_index: IntArray) -> None:
-        for version in self.following:
+        for version in (*self.following, *self.resting):
             version.remap(new_index)
 
     @property
     def nbytes(self) -> int:
-        return sum(version.nbytes for version in self.following)
+        return sum(version.nbytes for version in (*self.following, *self.resting))

@@ -20,6 +20,7 @@ from .encoder import ARRAY, Stepping
 from .items import ItemTable, Standing
 from .newcomers import Learned, Newcomers
 from .prepared import Prepared
+from .soundness import usable
 
 CACHE, CACHE_BYTES = 5_000, 64 << 20
 """Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
@@ -130,7 +131,8 @@ class Version:
         self._queries.clear()
 
     def query(self, items: IntArray) -> FloatArray | None:
-        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them."""
+        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them, and where what
+        its encoder makes of them is no number or too large."""
         rows = self.row_of[items[::-1]].astype(np.int64)
         rows = rows[rows >= 0][-self.encoder.length :]
         if not len(rows):
@@ -138,7 +140,8 @@ class Version:
         key = rows.tobytes()
         found = self._queries.get(key)
         if found is None:
-            found = self._encode(rows, key)
+            memory, query = self._encode(rows, key)
+            found = memory, query if query is not None and usable(query) else None
             self._queries.put(key, found)
         return found[1]
 

@@ -207,6 +207,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN row": (lambda f: save(f, vectors=rows_with(np.nan)), "NaN or infinity in 1 rows, first 'quote"),
     "infinite row": (lambda f: save(f, vectors=rows_with(-np.inf)), "NaN or infinity in 1 rows"),
     "NaN bias": (lambda f: save(f, bias=np.full(N, np.nan, np.float32)), f"infinity in {N} rows"),
+    "a row that is too long": (
+        lambda f: save(f, vectors=rows_with(1.1e9)),
+        "no longer than 1e.09.* in 1 rows, first 'quote",
+    ),
+    "a row whose square is no float32": (lambda f: save(f, vectors=rows_with(-3e38)), "larger ones in 1 rows"),
+    "a bias that is too large": (lambda f: save(f, bias=np.full(N, -2e18, np.float32)), f"larger ones in {N} rows"),
     "NaN in the encoder": (encoder_nan, "encoder weights"),
     "an id twice": (twice, "distinct item ids"),
     "an id missing": (short_ids, f"{N} ids"),

@@ -203,4 +203,4 @@ def cosines(vectors: Any, query: Any, row_of: Any, items: Any, out: Any) -> None
             s += vectors[row, j] * query[j]
             length += vectors[row, j] * vectors[row, j]
         if length > 0.0 and size > 0.0:
-            out[i] = s / np.sqrt(length * size)
+            out[i] = s / np.sqrt(np.float64(length) * size)  # of two small ones nothing would be left in float32

@@ -20,6 +20,7 @@ from .encoder import ARRAY, Stepping
 from .items import ItemTable, Standing
 from .newcomers import Learned, Newcomers
 from .prepared import Prepared
+from .soundness import usable
 
 CACHE, CACHE_BYTES = 5_000, 64 << 20
 """Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
@@ -101,7 +102,13 @@ class Version:
         return int(self.vectors.shape[1])
 
     def catch_up(self) -> None:
-        """Take in what the item table has got since this version was made or last asked."""
+        """Take in what the item table has got since this version was made or last asked.
+
+        Raises ValueError where the table was compacted and nobody told this version: its rows are those of other items.
+        """
+        if self.generation != self._table.generation:
+            generations = f"generation {self._table.generation} of the item table, version {self.name} has the rows of"
+            raise ValueError(f"expected {generations} {self.generation}; make the version anew")
         for item in range(self._n, len(self._table)):
             self.know(item, self._table.hash_of(item))
 
@@ -124,7 +131,8 @@ class Version:
         self._queries.clear()
 
     def query(self, items: IntArray) -> FloatArray | None:
-        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them."""
+        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them, and where what
+        its encoder makes of them is no number or too large."""
         rows = self.row_of[items[::-1]].astype(np.int64)
         rows = rows[rows >= 0][-self.encoder.length :]
         if not len(rows):
@@ -132,7 +140,8 @@ class Version:
         key = rows.tobytes()
         found = self._queries.get(key)
         if found is None:
-            found = self._encode(rows, key)
+            memory, query = self._encode(rows, key)
+            found = memory, query if query is not None and usable(query) else None
             self._queries.put(key, found)
         return found[1]
 
@@ -211,15 +220,20 @@ class Deep:
         self._table = table
         self.live: Version | None = None
         self.following: tuple[Version, ...] = ()
-        """Versions that learn newcomers: the live one, one on trial, the one before."""
+        """Versions that learn newcomers: the live one, one on trial, the one before while it is compared."""
+        self.resting: tuple[Version, ...] = ()
+        """Versions that learn nothing, but know the item table: they may answer again at any time."""
         self._kept: Arrays = {}
 
-    def follow(self, *versions: Version | None) -> None:
-        """These versions follow the stream from now on, and no others; the first one is live (None: none is)."""
+    def follow(self, *versions: Version | None, resting: Version | None = None) -> None:
+        """These versions follow the stream from now on, and no others; the first one is live (None: none is). ``resting``
+        only follows the item table."""
         self.live = versions[0]
         if self.live is not None:
             self._kept = {}
-        self.following = tuple({v.name: v for v in versions if v is not None}.values())
+        # Not by name: an experiment's copy of a version on trial was brought by itself.
+        self.following = tuple({id(v): v for v in versions if v is not None}.values())
+        self.resting = (resting,) if resting is not None and resting not in self.following else ()
 
     def kept_for(self, version: Version) -> Learned | None:
         """The newcomers that a snapshot held for a version that has caught up, None where it held none of this version."""
@@ -234,7 +248,7 @@ class Deep:
 
     def know(self, item: int, id_hash: int) -> None:
         """A new item in the item table."""
-        for version in self.following:
+        for version in (*self.following, *self.resting):
             version.know(item, id_hash)
 
     def learn_one(self, o: Observation) -> None:
@@ -260,9 +274,9 @@ class Deep:
         self._kept = {name: array.copy() for name, array in state.items()}
 
     def remap(self, new_index: IntArray) -> None:
-        for version in self.following:
+        for version in (*self.following, *self.resting):
             version.remap(new_index)
 
     @property
     def nbytes(self) -> int:
-        return sum(version.nbytes for version in self.following)
+        return sum(version.nbytes for version in (*self.following, *self.resting))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _safetensors
+from . import _safetensors, soundness
 from .errors import ArtefactError
 
 Floats = _safetensors.Floats
@@ -180,6 +180,8 @@ def _check_manifest(m: Manifest) -> None:
         raise ValueError(f"numbers {numbers}")
     if m.seen_ms is not None and (type(m.seen_ms) is not int or m.seen_ms < m.trained.to_ms):
         raise ValueError(f"seen_ms {m.seen_ms!r}, trained until {m.trained.to_ms}")
+    if m.encoder is not None and not isinstance(m.encoder, dict):
+        raise ValueError(f"encoder {m.encoder!r}")
     if not isinstance(m.version, str) or not m.version or set(m.version) & set("/\\\0") or m.version.startswith("."):
         raise ArtefactError("a version that can be a folder's name", repr(m.version), _AGAIN)
     if not isinstance(m.files, dict) or not FILES >= m.files.keys() >= {ITEMS, IDS}:
@@ -214,7 +216,8 @@ def _ids(path: Path, items: int) -> list[str]:
 
 
 def verify(folder: Path, sha256: str | None = None) -> Artefact:
-    """The artefact after everything in it was checked: sha256 of each file, shapes, distinct ids, no NaN, no infinity.
+    """The artefact after everything in it was checked: sha256 of each file, shapes, distinct ids, no NaN, no infinity, nothing
+    so large that it could overflow.
 
     Raises ArtefactError for the first fault, and says what it is.
     """
@@ -226,15 +229,7 @@ def verify(folder: Path, sha256: str | None = None) -> Artefact:
     artefact = read(folder, sha256)
     if len(set(artefact.ids)) != len(artefact.ids):
         raise ArtefactError("distinct item ids", "some twice", "train a new version")
-    rows = ~np.isfinite(artefact.vectors).all(axis=1)
-    if artefact.bias is not None:
-        rows |= ~np.isfinite(artefact.bias)
-    if rows.any():
-        found = f"NaN or infinity in {rows.sum()} rows, first {artefact.ids[int(rows.argmax())]!r}"
-        raise ArtefactError("finite vectors", found, "train a new version")
-    for name, array in artefact.encoder.items():
-        if not np.isfinite(array).all():
-            raise ArtefactError("finite encoder weights", f"NaN or infinity in {name!r}", "train a new version")
+    soundness.check(artefact.ids, artefact.vectors, artefact.bias, artefact.encoder)
     return artefact
 
 

@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import embeddings, encoder
+from . import embeddings
 from ._histories import MeanEncoder
 from .ann import Lists, lists_for
 from .base import IntArray
 from .embeddings import Artefact
 from .encoder import Encoder
+from .encoder import load as load_encoder
 from .errors import ArtefactError
 from .items import hash_id
+from .soundness import LONGEST, usable
 
 LISTS = tuple(field.name for field in fields(Lists))
 _ARRAYS = ("hashes", "rows", "numbers", *LISTS)
@@ -63,17 +65,37 @@ def prepare(folder: Path, sha256: str | None = None) -> Prepared:
     same = hashes[order][1:] == hashes[order][:-1]
     kept[1:] &= ~same  # two ids with one hash: neither can be told from the other
     kept[:-1] &= ~same
+    with np.errstate(all="ignore"):  # what comes of it is looked at
+        encoder = _encoder(artefact)
+        _try(encoder, artefact)
     norms = np.sqrt(np.einsum("ij,ij->i", artefact.vectors, artefact.vectors))
     return Prepared(
-        artefact, _encoder(artefact), hashes[order][kept], order[kept].astype(np.int32),
+        artefact, encoder, hashes[order][kept], order[kept].astype(np.int32),
         lists_for(artefact.vectors), float(np.median(norms)) if len(norms) else 1.0,
     )  # fmt: skip
 
 
 def _encoder(artefact: Artefact) -> Encoder:
     """The artefact's; where it has none, the mean of the latest item vectors."""
-    found = encoder.load(artefact)
+    found = load_encoder(artefact)
     return found if found is not None else MeanEncoder(artefact.vectors, {}, {"length": 10, "decay": 0.8})
+
+
+def _try(encoder: Encoder, artefact: Artefact) -> None:
+    """Raises ArtefactError where the encoder makes nothing of a session of one event, or of a long one, that could be used."""
+    for events in (1, encoder.length):
+        rows = np.arange(events, dtype=np.int64) % artefact.manifest.items
+        try:
+            query = encoder.encode(rows)
+            found = "none" if query is None else f"one of length {np.linalg.norm(query.astype(np.float64)):.3g}"
+            sound = query is not None and usable(query)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                f"a query for a session of {events} events", repr(error), "train a new version"
+            ) from error
+        if not sound:
+            expected = f"a query no longer than {LONGEST:g} for a session of {events} events"
+            raise ArtefactError(expected, found, "train a new version")
 
 
 def save(prepared: Prepared, out: Path) -> None:

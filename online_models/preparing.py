@@ -1,4 +1,5 @@
-"""``python -m online_models.preparing FOLDER SHA256 OUT``: make an artefact ready on what time and cores the stream beside it leaves."""
+"""``python -m online_models.preparing FOLDER SHA256 OUT [RESTLESS_S]``: make an artefact ready on what time and cores the stream
+beside it leaves; for ``RESTLESS_S`` seconds there is no stream yet."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import process_time, sleep
+from time import monotonic, process_time, sleep
 
 from .errors import ArtefactError
 
@@ -20,15 +21,16 @@ memory too, not only a core."""
 
 
 @contextmanager
-def _gently() -> Iterator[None]:
-    """Work for a few milliseconds at a time and sleep in between, whatever is being done."""
+def _gently(restless_s: float) -> Iterator[None]:
+    """Work for a few milliseconds at a time and, once so many seconds have passed, sleep in between, whatever is being done."""
     os.nice(10)
-    last = process_time()
+    last, begin = process_time(), monotonic() + restless_s
 
     def rest(*_: object) -> None:
         nonlocal last
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        sleep(max(process_time() - last, 0.0) * REST / (1.0 - REST))
+        if monotonic() >= begin:
+            sleep(max(process_time() - last, 0.0) * REST / (1.0 - REST))
         last = process_time()
         signal.setitimer(signal.ITIMER_PROF, SLICE_S)  # of CPU time
 
@@ -42,7 +44,7 @@ def _gently() -> Iterator[None]:
 
 def main() -> None:
     """See the module."""
-    folder, sha256, out = sys.argv[1:4]
+    folder, sha256, out, restless_s = (*sys.argv[1:], "0")[:4]
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     if cores:
         os.sched_setaffinity(0, {min(cores)})
@@ -51,7 +53,7 @@ def main() -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     try:
-        with _gently():
+        with _gently(float(restless_s)):
             save(prepare(Path(folder), sha256 or None), Path(out))
     except ArtefactError as error:
         print(error, file=sys.stderr)

@@ -35,7 +35,8 @@ def name_of(version: Version | None) -> str:
 
 
 class Versions:
-    """``live`` answers everybody, but those who see the candidate of a ``trial``. ``previous`` is the one before.
+    """``live`` answers everybody, but those who see the candidate of a ``trial``. ``previous`` is the one before; it may
+    come back at any time, so it knows the item table even while nothing compares it.
 
     ``changed`` is called with the trial whenever its phase has changed.
     """
@@ -130,8 +131,8 @@ class Versions:
         self._follow()
 
     def _follow(self) -> None:
-        watched = self.trial is not None and not self.trial.over
-        self._deep.follow(self.live, self.candidate, self.previous if watched else None, *self.held.values())
+        watched = self.previous if self.trial is not None and not self.trial.over else None
+        self._deep.follow(self.live, self.candidate, watched, *self.held.values(), resting=self.previous)
         names = {name_of(version) for version in (self.live, self.candidate, self.previous, *self.held.values())}
         self.recent = {name: kept for name, kept in self.recent.items() if name in names}
 

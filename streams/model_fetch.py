@@ -52,15 +52,16 @@ class Cache:
                 ) from error
         return target
 
-    async def prepare(self, announcement: Announcement, folder: Path) -> Prepared:
-        """What the stream maps; made in another process unless it is there already. Raises ServiceError where that cannot be
-        done now (no room, no memory), and ArtefactError where the artefact is not in order: then the copy is gone."""
+    async def prepare(self, announcement: Announcement, folder: Path, restless_s: float = 0.0) -> Prepared:
+        """What the stream maps; made in another process unless it is there already, one that rests for most of its time after
+        ``restless_s``. Raises ServiceError where that cannot be done now (no room, no memory), and ArtefactError where the
+        artefact is not in order: then the copy is gone."""
         out = folder.parent / _PREPARED
         if out.exists():
             with contextlib.suppress(ArtefactError):
                 return await asyncio.to_thread(prepared.load, folder, out, announcement.sha256)
             await asyncio.to_thread(shutil.rmtree, out, ignore_errors=True)
-        arguments = ("-m", "online_models.preparing", str(folder), announcement.sha256, str(out))
+        arguments = ("-m", "online_models.preparing", str(folder), announcement.sha256, str(out), str(restless_s))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

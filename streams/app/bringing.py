@@ -42,6 +42,8 @@ class Bringer:
         self.bringing = ""
         self._ready: Version | None = None
         self._task: asyncio.Task[None] | None = None
+        self._alone_until = 0.0
+        """Nothing is answered yet until then (monotonic, s), so that preparing need not rest."""
         self._refused: set[str] = set()
         self._failed: dict[str, tuple[float, float]] = {}
         """Version → its next `_attempt`."""
@@ -73,6 +75,20 @@ class Bringer:
         self.stop()
         self._task = asyncio.ensure_future(self.bring(announcement))
         self.bringing = name
+
+    async def at_once(self, announcement: Announcement, seconds: float) -> bool:
+        """`start`, and wait for it as long as that, with nothing beside it; False if it goes on in the background then."""
+        self._alone_until = time.monotonic() + seconds
+        self.start(announcement)
+        try:
+            if self._task is not None:
+                await asyncio.wait([self._task], timeout=seconds)
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        finally:
+            self._alone_until = 0.0
+        return not self.bringing
 
     def stop(self) -> None:
         """Give up what is on its way."""
@@ -132,7 +148,7 @@ class Bringer:
         folder = await self._cache.fetch(announcement)
         self._say(name, "preparing", "")
         try:
-            return await self._cache.prepare(announcement, folder)
+            return await self._cache.prepare(announcement, folder, max(self._alone_until - time.monotonic(), 0.0))
         except ArtefactError as error:
             if not (was_here and again):
                 raise

@@ -39,6 +39,8 @@ from .publisher import Outgoing, Publisher
 log = logging.getLogger("headrace")
 
 FETCH = 100
+START_S = 30.0
+"""A worker that starts waits for the live version so long, and then for it no more than for any other: a store may hang."""
 
 
 class ModelFeed:
@@ -90,7 +92,7 @@ class ModelFeed:
     async def catch_up(self) -> None:
         """Read both topics to their ends, and bring the live version before anything is answered without it.
 
-        Where it cannot be had, that is logged and tried again later: a list without the deep model is better than none.
+        Where it cannot be had within `START_S`, it comes later: a list without the deep model is better than none.
         """
         for tail in self.tails:
             await tail.start({})
@@ -100,7 +102,8 @@ class ModelFeed:
         self._caught_up = True
         live = self.fleet.wanted.live
         if live is not None:
-            await self._bringer.bring(live)
+            if not await self._bringer.at_once(live, START_S):
+                log.warning("model %s has not come within %.0f s: the worker begins without it", live.version, START_S)
             self.flip()
 
     async def follow(self) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from online_models import embeddings
 from online_models.alignment import Heritage, inherit, rotation
 from online_models.base import OWN, Observation, Query
 from online_models.deep import Deep, Version
+from online_models.embeddings import Trained
+from online_models.errors import ArtefactError
 from online_models.items import ItemTable
 from online_models.newcomers import Newcomers
 from online_models.prepared import prepare
@@ -93,6 +96,52 @@ def test_a_newcomer_gets_a_vector_from_the_sessions_that_lead_to_it(tmp_path: Pa
     v.nearness(query(table, [2], v), np.array([new, 1], np.int32), near)
     assert near[0] > 0.8 > near[1]
     assert np.linalg.norm(v.newcomers.vectors[v.newcomers.slot_of[new]]) <= v.newcomers.length * 1.001
+
+
+def test_a_session_of_which_the_encoder_makes_too_long_a_query_is_answered_by_others(tmp_path: Path) -> None:
+    """No check of weights and vectors by themselves can say how long a query gets; scores of it may be no numbers."""
+    table, vectors = table_of(), vectors_of(GROUPS)
+    vectors[30] *= 1e8
+    v = gated(tmp_path / "a", table, vectors, 1e6)
+    new = table.add("new", 0)
+    v.catch_up()
+    v.learn_one(seen(new, [30]))
+    assert v.newcomers.used == v.newcomers.queries == 0
+    assert best(table, [30], v) == []
+    assert best(table, [2], v)[0] == "i30"
+    near = np.ones(1, np.float32)
+    v.nearness(query(table, [30], v), np.array([1], np.int32), near)
+    assert near[0] == 0.0
+
+
+def gated(folder: Path, table: ItemTable, vectors: np.ndarray, gate: float) -> Version:
+    embeddings.write(
+        folder, kind="neumf", ids=IDS, vectors=vectors, trained=Trained(0, 0, 100), created=1,
+        encoder={"gate": np.full(16, gate, np.float32)}, description={"kind": "neumf", "config": {"length": 5, "decay": 0.8}},
+    )  # fmt: skip
+    return Version(prepare(folder), table)
+
+
+@pytest.mark.parametrize("gate", [1e12, 3e38])
+def test_a_version_whose_queries_are_too_long_is_refused(tmp_path: Path, gate: float) -> None:
+    with pytest.raises(
+        ArtefactError, match=r"a query no longer than 1e\+09 for a session of 1 events, got one of length"
+    ):
+        gated(tmp_path / "a", table_of(), vectors_of(GROUPS), gate)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-13, 4e8])
+def test_neither_small_nor_large_vectors_give_what_is_no_number(tmp_path: Path, size: float) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS) * np.float32(size))
+    items, scores, counts = np.empty((1, 9), np.int32), np.empty((1, 9), np.float32), np.zeros(1, np.int32)
+    Deep(table).candidates(query(table, [0], v), items, scores, counts)
+    near = np.zeros(40, np.float32)
+    v.nearness(query(table, [0], v), np.arange(40, dtype=np.int32), near)
+    with np.errstate(all="raise", under="ignore"):
+        assert np.isfinite(np.square(scores[0, : counts[0]])).all()
+    assert np.isfinite(near).all()
+    assert (np.abs(near) < 1.01).all()
 
 
 def test_newcomers_do_not_crowd_out_trained_items_where_queries_resemble_one_another(tmp_path: Path) -> None:

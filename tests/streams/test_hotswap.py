@@ -13,6 +13,7 @@ from online_models.items import hash_id
 from online_models.newcomers import Newcomers
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
+from streams.experiments import NO_MODEL
 from streams.hotswap import NONE
 from streams.pipeline import Pipeline
 from streams.trial import Phase, Trial, TrialConfig
@@ -204,6 +205,60 @@ def test_a_compaction_in_the_middle_of_a_trial(tmp_path: Path) -> None:
     assert live is not None
     rows = live.row_of[: len(pipeline.knowledge.items)]
     assert [IDS[row] for row in rows.tolist()] == pipeline.knowledge.items.ids
+
+
+@pytest.mark.parametrize("how", ["installed", "promoted", "kept"])
+def test_the_one_before_comes_back_after_compactions_whoever_made_the_other_live(tmp_path: Path, how: str) -> None:
+    """Nothing compares it any more, but a rollback may want it at any time: with the rows of the item table as it is."""
+    pipeline = Pipeline(msgspec.structs.replace(CONFIG, max_items=64))
+    versions, table = pipeline.versions, pipeline.knowledge.items
+    play(pipeline, walk(300))
+    before = good(pipeline, tmp_path / "a")
+    versions.install(before)
+    play(pipeline, walk(300, seed=5), 300)
+    other = good(pipeline, tmp_path / "b", seed=9)
+    if how == "installed":
+        versions.install(other)
+    else:
+        versions.begin(other)
+        versions.promote()
+    if how == "kept":
+        assert versions.trial is not None
+        versions.trial.phase = Phase.KEPT
+        versions._move(versions.trial)
+    assert (versions.live, versions.previous) == (other, before)
+    learned = before.newcomers.queries
+    compacted = table.generation
+    play(pipeline, walk(700, seed=2), 600)
+    assert table.generation > compacted + 5
+    assert (before.newcomers.queries == learned) == (how != "promoted"), "it learns only while it is compared"
+    versions.install(versions.previous)
+    assert [IDS[row] for row in before.row_of[: len(table)].tolist()] == table.ids
+    assert set(play(pipeline, walk(100, seed=7), 1_300)) == {f"1+{before.name}"}
+
+
+def test_a_version_whose_rows_are_those_of_an_older_item_table_is_not_taken_in(tmp_path: Path) -> None:
+    pipeline = Pipeline(CONFIG)
+    play(pipeline, walk(200))
+    stale, versions = good(pipeline, tmp_path / "a"), pipeline.versions
+    pipeline.knowledge.compact()
+    for take in (versions.install, versions.begin, versions.aligning, lambda v: versions.hold({v.name: v})):
+        with pytest.raises(ValueError, match="make the version anew"):
+            take(stale)
+    assert (versions.live, versions.candidate, dict(versions.held)) == (None, None, {NO_MODEL: None})
+
+
+def test_an_experiments_copy_of_the_version_on_trial_leaves_both_their_rows(tmp_path: Path) -> None:
+    pipeline = Pipeline(CONFIG)
+    play(pipeline, walk(200))
+    ours, theirs = good(pipeline, tmp_path / "a"), good(pipeline, tmp_path / "copy")
+    assert ours.name == theirs.name
+    pipeline.versions.hold({theirs.name: theirs})
+    pipeline.versions.begin(ours)
+    pipeline.knowledge.compact()
+    table = pipeline.knowledge.items
+    for v in (ours, theirs):
+        assert [IDS[row] for row in v.row_of[: len(table)].tolist()] == table.ids
 
 
 def test_a_replaced_candidate_leaves_no_trace(tmp_path: Path) -> None:

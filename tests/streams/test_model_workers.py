@@ -62,9 +62,9 @@ class Halting(Cache):
         await self.pass_by("fetching")
         return await super().fetch(announcement)
 
-    async def prepare(self, announcement: Announcement, folder: Path) -> Prepared:
+    async def prepare(self, announcement: Announcement, folder: Path, restless_s: float = 0.0) -> Prepared:
         await self.pass_by("preparing")
-        return await super().prepare(announcement, folder)
+        return await super().prepare(announcement, folder, restless_s)
 
     async def since(self, time_ms: int) -> AsyncIterator[Interaction]:
         await self.pass_by("replaying")

@@ -1,9 +1,9 @@
-"""A contextual linear softmax over the united candidates, learned in the stream after each event.
+"""A contextual softmax over the united candidates, learned in the stream after each event.
 
 Each of ``contexts`` buckets has a weight vector; a request is scored with the sum of the vectors of its active buckets
-(bucket 0 is always active). The loss is softmax cross-entropy of the item that came. The gradient is divided by the roots of
-Adagrad's sums, one a feature (Duchi et al., JMLR 2011); of this one direction each active bucket takes a step of its own
-length: ``lr`` times the root of how many times rarer than bucket 0 it is.
+(bucket 0 is always active). Among the features are `hidden` units. The loss is softmax cross-entropy of the item that came. The
+gradient is divided by the roots of Adagrad's sums, one a feature (Duchi et al., JMLR 2011); of this one direction each active bucket
+takes a step of its own length: ``lr`` times the root of how many times rarer than bucket 0 it is.
 
 Steps travel between workers, so they are rounded: gradients and directions to 2**-15 (int16), rates to 2**-16 (uint16). Sums
 of their products are exact in float64, and applying them commutes to the bit.

@@ -55,7 +55,6 @@ class Follower:
         """Take everything up to ``ends`` (partition → offset)."""
         while any(self._client.position(part) < end for part, end in ends.items()):
             self.poll()
-        self.readout.flush()
 
     def _take(self, topic: str, record: Any) -> None:
         if topic == self._names.events:
@@ -88,6 +87,7 @@ def looks(
             yield follower.experiment, follower.readout.tally()
             if every_s is None:
                 return
+            topics.await_broker(settings)
             until = time.monotonic() + every_s
             while time.monotonic() < until:
                 follower.poll()
@@ -100,14 +100,12 @@ def of_files(experiment: Experiment, log: str, published: str, period_s: int) ->
         readout.take_list(raw)
     for line, raw in enumerate(recorded_log.read(log)):
         readout.take_event(raw, Source(0, line), str(line + 1))
-    readout.flush()
     tally = readout.tally()
-    if not tally.lists:
+    if not tally.lists or readout.answered < tally.lists:
         raise InputError(
-            f"lists that answer events of {log}",
-            f"none in {published}",
-            "make them with `headrace replay LOG --published FILE`",
-        )
+            f"lists that answer the events of {log}", f"{readout.answered:,} of {tally.lists:,} in {published}",
+            "name the log that `headrace replay LOG --published FILE` made them of",
+        )  # fmt: skip
     return tally
 
 

@@ -28,7 +28,7 @@ def definition_of(text: str, where: str) -> Definition:
     """An experiment written in YAML (JSON is YAML too); times may be dates. Raises InputError that names the place."""
     try:
         table = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise InputError("YAML", f"{getattr(error, 'problem', None) or error} in {place}", "correct it") from None

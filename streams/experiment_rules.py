@@ -33,9 +33,10 @@ def begin(
     Raises InputError for a definition that says something impossible or would disturb another experiment.
     """
     running = [e for e in present.values() if e.state == "running"]
-    if any(e.definition.name == definition.name for e in running):
+    if definition.name in present:
+        was = "runs" if present[definition.name].state == "running" else "was stopped; a read-out would count both"
         raise InputError(
-            "a name that no running experiment has", repr(definition.name), "stop that one, or choose another name"
+            "a name that no experiment has had", f"{definition.name!r}, which {was}", "choose another name"
         )
     _check(definition, lists, versions)
     _check_against(definition, running)

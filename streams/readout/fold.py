@@ -1,7 +1,8 @@
 """Events and lists of the topics, in whatever order they are read, to the sums of an experiment.
 
 A list answers the event at an offset. So the events of a partition in offset order, each followed by its list, are one order that
-does not depend on who reads what first, or on how often a worker published a list again after a crash.
+does not depend on who reads what first, or on how often a worker published a list again after a crash. Events that no list of their
+partition has reached wait: a worker may be behind.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from .units import ListRecord, Units
 WINDOW = 200_000
 """Event ids of a partition that are remembered to know a copy."""
 FORGET_EVERY = 10_000
-ENDLESS = 1 << 62
 
 _decode = msgspec.json.Decoder(ListRecord).decode
 
@@ -58,6 +58,8 @@ class Readout:
         self._wanted = partitions
         self._partitions: dict[int, _Partition] = {}
         self.unreadable = 0
+        self.answered = 0
+        """Events that were followed by a list of the same user."""
 
     def take_event(self, raw: bytes | None, source: Source, event_id: str = "") -> None:
         """A record of topic `events` (a line of a log), in offset order a partition. What is no event is left out, as in the stream."""
@@ -90,11 +92,6 @@ class Readout:
             heappush(part.order, cause.offset)
         self._drain(part)
 
-    def flush(self) -> None:
-        """There is nothing more to come for now: fold what has waited for lists."""
-        for part in self._partitions.values():
-            self._drain(part, everything=True)
-
     def tally(self) -> Tally:
         """The sums so far."""
         for unit in self.units.settled():
@@ -108,9 +105,10 @@ class Readout:
             part = self._partitions[partition] = _Partition()
         return part
 
-    def _drain(self, part: _Partition, everything: bool = False) -> None:
+    def _drain(self, part: _Partition) -> None:
+        """Fold the events up to the latest one that is known to be answered: a worker may be behind with the others."""
         until = min(part.reached.values(), default=-1)
-        while part.events and (everything or part.events[0][0] <= until):
+        while part.events and part.events[0][0] <= until:
             offset, event = part.events.popleft()
             self._lists_before(part, offset)
             self.units.take_event(event)
@@ -118,9 +116,9 @@ class Readout:
             part.clock, part.folded = max(part.clock, event.timestamp), part.folded + 1
             if part.folded % FORGET_EVERY == 0:
                 self.units.forget(part.clock)
+            answer = part.lists.get(offset)
+            self.answered += answer is not None and answer.user_id == event.user_id
             self._lists_before(part, offset + 1)
-        if everything:
-            self._lists_before(part, ENDLESS)
 
     def _lists_before(self, part: _Partition, offset: int) -> None:
         while part.order and part.order[0] < offset:

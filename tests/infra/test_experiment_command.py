@@ -49,6 +49,7 @@ def test_a_definition_in_yaml():
     ("text", "message"),
     [
         ("name: [", "expected YAML.*line 1"),
+        (YAML.replace("2026-01-01", "2030-13-01"), "month must be in 1..12"),
         ("- a", "expected `object`"),
         ("name: x", "missing required field `variants`"),
         (YAML + "surprise: 1\n", "unknown field `surprise`"),
@@ -120,3 +121,15 @@ def test_a_plan_and_its_inverse():
 @pytest.mark.parametrize("args", ["--rate 0.1", "--effect 0.1", "--mean 1 --effect 1", "--rate 1 --units 9"])
 def test_a_plan_of_nothing_is_wrong_usage(args: str):
     assert plan(*args.split()).exit_code == 2
+
+
+def test_a_read_out_of_another_log_is_refused(tmp_path: Path):
+    (tmp_path / "x.yaml").write_text("name: x\nvariants: [{name: a}, {name: b}]\n")
+    event = {"timestamp": 1_400_000_000_000, "user_id": "u", "item_id": "i", "event_type": "view", "event_id": "e"}
+    (tmp_path / "log.jsonl").write_text(json.dumps(event) + "\n")
+    made = {"request_id": "r", "user_id": "v", "timestamp": 1, "items": [], "caused_by": {"partition": 0, "offset": 0}}
+    (tmp_path / "p.jsonl").write_text(json.dumps(made) + "\n")
+    args = ["readout", "--file", "x.yaml", "--log", "log.jsonl", "--published", "p.jsonl"]
+    found = CliRunner().invoke(command, [str(tmp_path / a) if "." in a else a for a in args])
+    assert isinstance(found.exception, InputError)
+    assert "0 of 1" in str(found.exception)

@@ -55,7 +55,6 @@ class Tape:
         for n, (event, answer) in enumerate(self.records):
             readout.take_event(msgspec.json.encode(event), Source(0, n))
             readout.take_list(msgspec.json.encode(answer))
-        readout.flush()
         return readout
 
     def unit(self, name: str = "u", **more) -> dict[str, float]:

@@ -56,7 +56,7 @@ EXPLORES = Variant(name="b", explore=0.1)
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({}, {}, "a name that no running experiment has"),
+        ({}, {}, "a name that no experiment has had, got 'x', which runs"),
         ({"variants": (A, EXPLORES)}, {"name": "y", "variants": (A, EXPLORES)}, "explore, as x does"),
         ({"salt": "s"}, {"name": "y", "salt": "s"}, "a salt of its own"),
         ({"layer": "l"}, {"name": "y", "layer": "l", "unit": "session"}, "use another layer"),
@@ -107,4 +107,5 @@ def test_what_was_stopped_stays_stopped():
         ramp(over, {"a": 2}, None, 10)
     with pytest.raises(InputError, match="an experiment that runs"):
         stop(over, 10)
-    assert started([over]).state == "running"
+    with pytest.raises(InputError, match="would count both"):
+        started([over])

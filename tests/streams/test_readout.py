@@ -166,7 +166,6 @@ def fold(events, lists, **more) -> Tally:
     readout = Readout(definition(), **more)
     for kind, n in order_of(more.pop("order", 0), len(events)):
         readout.take_event(events[n], Source(0, n)) if kind else readout.take_list(lists[n])
-    readout.flush()
     return readout.tally()
 
 
@@ -189,7 +188,6 @@ def test_whoever_is_read_first_the_sums_are_the_same(played):
             readout.take_event(events[n], Source(0, n)) if kind else readout.take_list(lists[n])
             if n % 97 == 0:
                 readout.tally()  # a look changes nothing
-        readout.flush()
         found.append(readout.tally().plain())
     assert all(plain == found[0] for plain in found)
     assert sum(cell["sums"]["ctr"]["n"] for cell in found[0]["cells"]) == 60
@@ -203,14 +201,12 @@ def test_nothing_is_counted_twice(played):
         for back in range(min(n, 3), -1, -1):  # a worker that dies and publishes again, a reader that reads again
             readout.take_event(events[n - back], Source(0, n - back))
             readout.take_list(lists[n - back])
-    readout.flush()
     assert readout.tally().plain() == once.plain()
     again = Readout(definition())
     for n, raw in enumerate([*events, *events]):  # a shop that sends everything again: the same ids at later offsets
         again.take_event(raw, Source(0, n))
     for raw in lists:
         again.take_list(raw)
-    again.flush()
     assert again.tally().plain() == once.plain()
 
 
@@ -232,7 +228,6 @@ def test_four_readers_of_a_part_each_add_up_to_one_of_all(played):
         for event, source, answer in spread:
             readout.take_event(event, source)
             readout.take_list(answer, source.partition)
-        readout.flush()
         return readout.tally()
 
     whole = read(None)
@@ -250,3 +245,16 @@ def test_tallies_of_something_else_are_refused():
             Tally.from_plain(plain, definition())
     with pytest.raises(InputError, match="name the files of one experiment"):
         Tally.from_plain(tally.plain(), definition(name="y"))
+
+
+def test_a_look_while_workers_are_behind_changes_nothing(played):
+    events, lists = played
+    readout = Readout(definition())
+    for n, raw in enumerate(events):
+        readout.take_event(raw, Source(0, n))
+    assert readout.tally().events == 0  # nothing is answered yet
+    for n, raw in enumerate(lists):
+        readout.take_list(raw)
+        assert readout.tally().events == n + 1
+    assert readout.tally().plain() == fold(events, lists).plain()
+    assert readout.answered == len(events)

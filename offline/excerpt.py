@@ -6,6 +6,7 @@ of a date in doubt holds, its footer says. Of the past, users are drawn and not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -18,7 +19,7 @@ from .arrow import arrow
 DAY_MS = 86_400_000
 
 DATES = 20
-"""So many dates, if there are as many, give what is drawn from all the past, each the same number of events."""
+"""So many dates, if there are as many, give what is drawn from all the past; more, where they have few events."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Part:
 class Excerpt:
     """All events from ``since_ms`` (ms since the epoch) on, and about ``before`` older ones.
 
-    Half of the older ones are the newest there are, in whole files. Half are of `DATES` dates drawn from all the past, however large
+    Half of the older ones are the newest there are, in whole files. Half are of `DATES` dates or more drawn from all the past, however large
     files are: of a large one some of the users. The draw is a function of ``since_ms`` and of how many files there are.
     """
 
@@ -62,11 +63,13 @@ class Excerpt:
             needed[file], most = Part(file), most - _rows(file)
         left = {name: rest for name, found in past.items() if (rest := [file for file in found if file not in needed])}
         draw = f"{self.since_ms} {len(files)}"
-        dates = sorted(left, key=lambda name: _chance(draw, name))[:DATES]
-        for name in dates:
-            needed |= _drawn(
-                sorted(left[name], key=_offset), (self.before - self.before // 2) // len(dates), f"{draw} {name}"
-            )
+        most = self.before - self.before // 2
+        each = math.ceil(most / max(1, min(DATES, len(left))))
+        for name in sorted(left, key=lambda name: _chance(draw, name)):
+            if most <= 0:
+                break
+            drawn, events = _drawn(sorted(left[name], key=_offset), min(each, most), f"{draw} {name}")
+            needed, most = needed | drawn, most - events
         return [needed[file] for file in files if file in needed]
 
     def _may_hold(self, file: Path) -> bool:
@@ -78,19 +81,20 @@ class Excerpt:
         return newest is None or newest >= self.since_ms
 
 
-def _drawn(files: Sequence[Path], most: int, draw: str) -> dict[Path, Part]:
-    """About ``most`` events of the files of one date: from one drawn by chance on, and of a large one a row group drawn by chance."""
+def _drawn(files: Sequence[Path], most: int, draw: str) -> tuple[dict[Path, Part], int]:
+    """About ``most`` events of the files of one date, and how many: from one drawn by chance on, of a large one a row group drawn by
+    chance."""
     needed: dict[Path, Part] = {}
-    first = int(_chance(draw, files[0].name) * len(files))
+    first, left = int(_chance(draw, files[0].name) * len(files)), most
     for file in (*files[first:], *files[:first]):
-        if most <= 0:
+        if left <= 0:
             break
         groups = _groups(file)
-        group = int(_chance(draw, str(file.name)) * len(groups)) if sum(groups) > most else None
+        group = int(_chance(draw, file.name) * len(groups)) if sum(groups) > left else None
         rows = sum(groups) if group is None else groups[group]
-        needed[file] = Part(file, group, min(1.0, most / max(1, rows)), draw)
-        most -= rows
-    return needed
+        needed[file] = Part(file, group, min(1.0, left / max(1, rows)), draw)
+        left -= min(left, rows)
+    return needed, most - left
 
 
 def _chance(draw: str, name: str) -> float:

@@ -87,6 +87,11 @@ def test_a_past_that_is_short_is_read_whole(archive: Path) -> None:
     assert rows(Excerpt((FIRST + DAYS) * DAY_MS, 0).of(files(archive))) <= A_DAY // FILES
 
 
+def test_dates_of_few_events_are_drawn_until_there_are_enough(archive: Path) -> None:
+    chosen = Excerpt((FIRST + 90) * DAY_MS, 4_800).of(files(archive))
+    assert rows(chosen) == pytest.approx(10 * A_DAY + 4_800, abs=2 * A_DAY)
+
+
 @pytest.mark.parametrize("group", [100, 1_000], ids=["of ten row groups", "of one row group"])
 def test_of_large_files_some_users_are_drawn_with_all_that_they_did(group: int, tmp_path: Path) -> None:
     """As many events of a date as of small files, and as many dates."""

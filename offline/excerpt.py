@@ -40,8 +40,8 @@ class Part:
 class Excerpt:
     """All events from ``since_ms`` (ms since the epoch) on, and about ``before`` older ones.
 
-    Half of the older ones are the newest there are, in whole files. Half are of `DATES` dates or more drawn from all the past, however large
-    files are: of a large one some of the users. The draw is a function of ``since_ms`` and of how many files there are.
+    Half of the older ones are the newest there are, in whole files. Half are of `DATES` dates or more drawn from all the past,
+    however large files are: of a large one some of the users. The draw is a function of ``since_ms`` and of how many files there are.
     """
 
     since_ms: int

@@ -113,6 +113,9 @@ def _checks(found: dict[str, float], config: GateConfig) -> Iterator[tuple[str, 
     yield "vectors without NaN or infinity", f"{found['finite']:.2%}", "100%"
     times = found["norm_max"] / found["norm_median"] if found["norm_median"] else math.inf
     yield "largest norm of a vector, in medians", f"{times:.3g}", f"at most {config.norm:g}"
+    lowest, highest = config.norms
+    most = max(found["norm_max"], found["bias_max"])
+    yield "median norm; largest norm or bias", f"{found['norm_median']:.3g}; {most:.3g}", f"{lowest:g} to {highest:g}"
     yield "mean cosine of two items (1: all alike)", f"{found['cosine']:.3f}", f"at most {config.cosine:g}"
     yield "directions that the vectors use", f"{found['directions']:.1f}", f"at least {config.directions:g}"
     yield "newest events on items that it knows", f"{found['known']:.1%}", f"at least {config.known:.0%}"

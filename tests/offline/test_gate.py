@@ -215,5 +215,5 @@ def test_the_command_says_why(good: Artefact, tmp_path: Path) -> None:
     assert isinstance(refused.exception, QualityError)
     assert '"faults":["hr@20' in refused.stdout
     assert json.loads(refused.stdout)["accepted"] is False
-    in_words = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--margin", "0.005"])
+    in_words = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--margin", "0.005", "--popularity"])
     assert in_words.stdout.splitlines()[-1].startswith("refused with a margin of 0.5%, for ")

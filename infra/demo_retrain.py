@@ -127,7 +127,7 @@ class Retrain:
     def _gate(self, model: str, log: str) -> None:
         """Raises ServiceError, with what is wrong with the model, if the gate refuses it."""
         try:
-            self._command("gate", model, "--log", log, "--margin", str(MARGIN), "--json")
+            self._command("gate", model, "--popularity", "--log", log, "--margin", str(MARGIN), "--json")
         except ServiceError as error:
             found = _faults((self._folder / "gate.out").read_bytes())
             if not found:

@@ -1,12 +1,13 @@
-"""Which files of an archive a training that goes on from a live version needs: what happened since, and a bounded part of what was before.
+"""Which part of an archive a training that goes on from a live version needs: what happened since, and a bounded part of what was before.
 
 The archive is partitioned by the events' date, so most files of the past are told by their folder and never opened; what a file
-of a date in doubt holds, its footer says.
+of a date in doubt holds, its footer says. Of the past, users are drawn and not events, so that sessions stay whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from hashlib import blake2b
@@ -17,36 +18,59 @@ from .arrow import arrow
 
 DAY_MS = 86_400_000
 
-SHARE = 20
-"""Of what is drawn from the past, one date gives this part at most (in whole files), so that it is drawn from many."""
+DATES = 20
+"""So many dates, if there are as many, give what is drawn from all the past; more, where they have few events."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of a Parquet file all events; or of a row group (None: of all) those of a ``share`` of the users, drawn by ``draw``."""
+
+    file: Path
+    group: int | None = None
+    share: float = 1.0
+    draw: str = ""
+
+    def keeps(self, user: str) -> bool:
+        """Whether the user's events belong to it."""
+        return self.share >= 1 or _chance(self.draw, user) < self.share
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """All events from ``since_ms`` (ms since the epoch) on, and whole files with about ``before`` older ones at most.
+    """All events from ``since_ms`` (ms since the epoch) on, and about ``before`` older ones.
 
-    Half of the older ones are the newest there are, half are of dates drawn from all the past, by chance that is a function
-    of ``since_ms``.
+    Half of the older ones are the newest there are, in whole files. Half are of `DATES` dates or more drawn from all the past,
+    however large files are: of a large one some of the users. The draw is a function of ``since_ms`` and of how many files there are.
     """
 
     since_ms: int
     before: int
 
-    def of(self, files: Sequence[Path]) -> list[Path]:
-        """Those of the Parquet ``files`` that it needs, in their order."""
-        needed: set[Path] = set()
+    def of(self, files: Sequence[Path]) -> list[Part]:
+        """What it needs of the Parquet ``files``, in their order."""
+        needed: dict[Path, Part] = {}
         past: dict[str, list[Path]] = {}
         for file in files:
             if self._may_hold(file):
-                needed.add(file)
+                needed[file] = Part(file)
             else:
                 past.setdefault(file.parent.name, []).append(file)
-        newest = sorted(past, reverse=True)
-        drawn = sorted(past, key=lambda name: blake2b(f"{self.since_ms} {name}".encode()).digest())
-        half = self.before // 2
-        _add(needed, past, newest, half, half)
-        _add(needed, past, drawn, self.before - half, max(1, half // SHARE))
-        return [file for file in files if file in needed]
+        most = self.before // 2
+        for file in (f for name in sorted(past, reverse=True) for f in sorted(past[name], key=_offset, reverse=True)):
+            if most <= 0:
+                break
+            needed[file], most = Part(file), most - _rows(file)
+        left = {name: rest for name, found in past.items() if (rest := [file for file in found if file not in needed])}
+        draw = f"{self.since_ms} {len(files)}"
+        most = self.before - self.before // 2
+        each = math.ceil(most / max(1, min(DATES, len(left))))
+        for name in sorted(left, key=lambda name: _chance(draw, name)):
+            if most <= 0:
+                break
+            drawn, events = _drawn(sorted(left[name], key=_offset), min(each, most), f"{draw} {name}")
+            needed, most = needed | drawn, most - events
+        return [needed[file] for file in files if file in needed]
 
     def _may_hold(self, file: Path) -> bool:
         """Whether it may hold an event from ``since_ms`` on; a date that may be another time zone's is not relied on."""
@@ -57,18 +81,29 @@ class Excerpt:
         return newest is None or newest >= self.since_ms
 
 
-def _add(needed: set[Path], past: Mapping[str, Sequence[Path]], names: Iterable[str], most: int, each: int) -> None:
-    """Add files of the folders ``names`` until they hold ``most`` events, and ``each`` of one folder: its newest files."""
-    for name in names:
-        room = min(most, each)
-        for file in sorted((f for f in past[name] if f not in needed), key=_offset, reverse=True):
-            if room <= 0:
-                break
-            rows = _rows(file)
-            needed.add(file)
-            room, most = room - rows, most - rows
-        if most <= 0:
-            return
+def _drawn(files: Sequence[Path], most: int, draw: str) -> tuple[dict[Path, Part], int]:
+    """About ``most`` events of the files of one date, and how many: from one drawn by chance on, of a large one a row group drawn by
+    chance."""
+    needed: dict[Path, Part] = {}
+    first, left = int(_chance(draw, files[0].name) * len(files)), most
+    for file in (*files[first:], *files[:first]):
+        if left <= 0:
+            break
+        groups = _groups(file)
+        group = int(_chance(draw, file.name) * len(groups)) if sum(groups) > left else None
+        rows = sum(groups) if group is None else groups[group]
+        needed[file] = Part(file, group, min(1.0, left / max(1, rows)), draw)
+        left -= min(left, rows)
+    return needed, most - left
+
+
+def _chance(draw: str, name: str) -> float:
+    """A number from 0 to 1, the same each time, as good as by chance.
+
+    >>> _chance("a", "b") == _chance("a", "b") != _chance("a", "c")
+    True
+    """
+    return int.from_bytes(blake2b(f"{draw} {name}".encode(), digest_size=8).digest(), "little") / 2**64
 
 
 def _day_of(folder: str) -> int | None:
@@ -90,8 +125,13 @@ def _offset(file: Path) -> tuple[str, str]:
 
 
 def _rows(file: Path) -> int:
+    return sum(_groups(file))
+
+
+def _groups(file: Path) -> list[int]:
+    """Events in each row group."""
     found = _footer(file)
-    return 0 if found is None else int(found.num_rows)
+    return [] if found is None else [int(found.row_group(number).num_rows) for number in range(found.num_row_groups)]
 
 
 def _newest_ms(file: Path) -> int | None:

@@ -29,7 +29,8 @@ Floats = NDArray[np.float64]
 class GateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``margin``: how much worse the lower end of the interval may be, as a share of the live version's figure.
 
-    ``queries``: fewest that decide anything. ``norm``: largest ratio of a norm to the median norm. ``known``: least share of the
+    ``queries``: fewest that decide anything. ``norm``: largest ratio of a norm to the median norm; ``norms``: lowest median norm,
+    and highest norm or bias, far from where squares and products of float32 vanish or overflow. ``known``: least share of the
     window's events on items that the candidate knows; ``coverage``: of those on items that the live version knows. ``cosine``:
     largest mean cosine of two items' vectors; ``directions``: fewest dimensions in use (participation ratio of the covariance).
     """
@@ -39,6 +40,7 @@ class GateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     draws: int = 2000
     queries: int = 200
     norm: float = 100.0
+    norms: tuple[float, float] = (1e-6, 1e6)
     coverage: float = 0.95
     known: float = 0.01
     cosine: float = 0.9
@@ -182,13 +184,15 @@ def _popularity(sessions: Sessions, window: Sessions, since: int, items: int) ->
 
 
 def _sanity(artefact: Artefact) -> dict[str, float]:
-    """Numbers of the vectors alone: finite rows, norms, mean cosine of pairs, directions in use."""
+    """Numbers of the vectors alone: finite rows, norms, biases, mean cosine of pairs, directions in use."""
     vectors = np.asarray(artefact.vectors, np.float64)
     finite = np.isfinite(vectors).all(axis=1)
     vectors = vectors[finite]
     norms = np.linalg.norm(vectors, axis=1)
     median = float(np.median(norms)) if len(norms) else 0.0
     found = {"finite": float(finite.mean()), "norm_median": median, "norm_max": float(norms.max(initial=0.0))}
+    bias = np.zeros(1) if artefact.bias is None else np.abs(np.asarray(artefact.bias, np.float64))
+    found["bias_max"] = float(bias.max(initial=0.0))
     units = vectors[norms > 0] / norms[norms > 0, None]
     n = len(units)
     # The mean over all pairs of different rows follows from the length of their sum.
@@ -206,6 +210,12 @@ def _insane(artefact: Artefact, config: GateConfig, found: dict[str, float]) -> 
     if not 0 < found["norm_max"] <= config.norm * max(found["norm_median"], 1e-12):
         faults.append(
             f"largest norm {found['norm_max']:.3g} for a median of {found['norm_median']:.3g}, at most {config.norm:g} times"
+        )
+    lowest, highest = config.norms
+    if not (lowest <= found["norm_median"] and max(found["norm_max"], found["bias_max"]) <= highest):
+        faults.append(
+            f"norms of {found['norm_median']:.3g} in the median and up to {found['norm_max']:.3g}, biases up to "
+            f"{found['bias_max']:.3g}: out of the range {lowest:g} to {highest:g}"
         )
     if found["cosine"] > config.cosine:
         faults.append(

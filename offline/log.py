@@ -24,7 +24,7 @@ from streams.contracts.events import EARLIEST_MS, LATEST_MS, MAX_ID, Id, Word
 from streams.contracts.reading import UNREADABLE
 
 from .arrow import arrow
-from .excerpt import Excerpt
+from .excerpt import Excerpt, Part
 
 TEACHING = frozenset(
     [
@@ -96,19 +96,18 @@ def read(
     look: Callable[[], None] = lambda: None,
 ) -> Log:
     """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive; of a folder only the
-    files of the ``excerpt``, if there is one.
+    ``excerpt``, if there is one.
 
     ``look`` is called again and again; what it raises ends the reading. Raises InputError where there is no log or it is
     damaged, NoEvents where nothing in it teaches.
     """
     files = _files(path)
-    if excerpt is not None and path.is_dir():
-        files = excerpt.of(files)
+    parts = excerpt.of(files) if excerpt is not None and path.is_dir() else [Part(file) for file in files]
     refused = 0
     times, ids = array("q"), array("Q")
     users, items, sessions = _Numbers(), _Numbers(), _Numbers()
-    for file in files:
-        for number, event in enumerate(_parquet(file) if _is_parquet(file) else _json_lines(file)):
+    for part in parts:
+        for number, event in enumerate(_parquet(part) if _is_parquet(part.file) else _json_lines(part.file)):
             if number % _LOOK == 0:
                 look()
             if event is None:
@@ -232,8 +231,8 @@ def _json_lines(file: Path) -> Iterator[_Head | None]:
             raise InputError(f"a whole gzip file at {file}", str(error), "copy the file again") from error
 
 
-def _parquet(file: Path) -> Iterator[_Head | None]:
-    pa = arrow()
+def _parquet(part: Part) -> Iterator[_Head | None]:
+    pa, file = arrow(), part.file
     try:
         with pa.parquet.ParquetFile(file) as table:
             there = table.schema_arrow.names
@@ -241,7 +240,9 @@ def _parquet(file: Path) -> Iterator[_Head | None]:
             if missing:
                 raise InputError(f"columns {', '.join(_REQUIRED)} in {file}", f"no {', '.join(missing)}", "map them")
             names = [name for name in _Head.__struct_fields__ if name in there]
-            for batch in table.iter_batches(columns=names):
+            groups = None if part.group is None else [part.group]
+            for whole in table.iter_batches(columns=names, row_groups=groups):
+                batch = whole if part.share >= 1 else whole.filter(_chosen(whole.column("user_id"), part, pa))
                 for row in zip(*(_values(batch.column(name), pa) for name in names), strict=True):
                     try:
                         filled = {name: value for name, value in zip(names, row, strict=True) if value is not None}
@@ -250,6 +251,12 @@ def _parquet(file: Path) -> Iterator[_Head | None]:
                         yield None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"a Parquet file at {file}", str(error).splitlines()[0], "check the file") from error
+
+
+def _chosen(users: Any, part: Part, pa: Any) -> Any:
+    """Of each row whether it is of a user that the part keeps; each user is asked for once."""
+    found = users.dictionary_encode()
+    return pa.array([part.keeps(str(user)) for user in found.dictionary.to_pylist()], pa.bool_()).take(found.indices)
 
 
 def _values(column: Any, pa: Any) -> list[Any]:

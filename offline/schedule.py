@@ -98,7 +98,10 @@ def serve(
     rounds: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Rounds until ``stop`` is set, or so many; the last one's outcome. Raises InputError when another service has the folder."""
+    """Rounds until ``stop`` is set, or so many; the last one's outcome. Raises InputError when another service has the folder, or for
+    no time between rounds."""
+    if every_s <= 0:
+        raise InputError("a time between rounds above zero", f"{every_s:g} s", "set --every to 15m, say")
     with _alone(plan.folder):
         due, number = clock(), 0
         while True:

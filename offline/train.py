@@ -96,7 +96,8 @@ def fit(
 
     ``validation``: sessions, and the time (ms) from which their targets are judged; if there are none, all epochs are
     learned. ``old`` marks the sessions that are exemplars, which
-    ``teacher`` has seen. Raises InputError when the loss is no number, ServiceError when memory is short.
+    ``teacher`` has seen. What ``progress`` raises ends the training; the checkpoint is then of that step.
+    Raises InputError when the loss is no number, ServiceError when memory is short.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -210,9 +211,13 @@ class _Trainer:
                 state.seconds += now - began
                 rate = parallel.size() * learned / max(now - began, 1e-9)
                 left = parallel.size() * sum(b.events for b in batches[step + 1 :]) / max(rate, 1e-9)
-                self.progress(
-                    Progress(state.epoch, step + 1, len(batches), state.loss / max(1, state.learned), rate, left)
-                )
+                at = Progress(state.epoch, step + 1, len(batches), state.loss / max(1, state.learned), rate, left)
+                try:
+                    self.progress(at)
+                except Exception:
+                    if checkpoint is not None:
+                        self.save(checkpoint)
+                    raise
                 began, learned = now, 0
             if due and checkpoint is not None:
                 self.save(checkpoint)

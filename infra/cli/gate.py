@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.cli.helps import Command
+from infra.cli.publish_model import in_use
 from infra.records import when
 from infra.settings import Settings, with_settings
+from online_models import embeddings
+from online_models.errors import ServiceError
 
 if TYPE_CHECKING:
     from offline.gate import GateConfig, Verdict
+    from online_models.embeddings import Artefact
 
 _WIDTH = 160
 """Of tables that go to a pipe or a file."""
@@ -32,16 +38,21 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     cls=Command,
     short_help="Compare an artefact with the live one: may it be published?",
     examples=[
+        "headrace gate model-2  # beside what is live",
         "headrace gate model-2 --live model --log log.jsonl.gz",
-        "headrace gate model --log log.jsonl.gz  # the first one",
+        "headrace gate model --popularity --log log.jsonl.gz  # the first one",
     ],
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option(
-    "--live", type=FOLDER, help="The artefact that is live; without one, the candidate has to beat popularity."
+    "--live", type=FOLDER, help="The artefact to compare with; by default the one that the workers have live."
 )
+@click.option("--popularity", is_flag=True, help="Compare with popularity, as where nothing is live.")
 @click.option(
-    "--log", "log_path", type=click.Path(path_type=Path), required=True, help="Recorded log, or archive folder."
+    "--log",
+    "log_path",
+    type=click.Path(path_type=Path),
+    help="Recorded log, or archive folder; by default archive/ in the data folder.",
 )
 @click.option(
     "--margin",
@@ -54,25 +65,50 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON instead of a table.")
 @with_settings
 def command(
-    folder: Path, live: Path | None, log_path: Path, margin: float, as_json: bool, settings: Settings
+    folder: Path, live: Path | None, popularity: bool, log_path: Path | None, margin: float, as_json: bool,
+    settings: Settings,
 ) -> None:  # fmt: skip
     """Score the artefact DIR beside the live one on the newest events of LOG: those that neither has learned from or was chosen by.
 
+    Where nothing is live, or no broker answers who would know, it has to beat popularity.
+
     Exit status 1, with the numbers, when it must not be published.
     """
+    from infra import archive
     from offline import gate, log
-    from online_models import embeddings
 
-    weights = settings.pipeline.weights
-    found = log.read(log_path, [k for k, w in weights.items() if w > 0], settings.pipeline.sessions.gap_s * 1000)
-    beside = embeddings.verify(live) if live is not None else None
+    if live is not None and popularity:
+        raise click.UsageError("--live and --popularity exclude one another")
+    weights, gap_ms = settings.pipeline.weights, settings.pipeline.sessions.gap_s * 1000
+    events = log.read(log_path or archive.default_folder(settings), [k for k, w in weights.items() if w > 0], gap_ms)
     config = gate.GateConfig(margin=margin)
-    verdict = gate.judge(embeddings.verify(folder), found, beside, config)
+    with _beside(live, popularity, settings) as other:
+        verdict = gate.judge(embeddings.verify(folder), events, other, config)
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(verdict), "accepted": verdict.passed}).decode())
     else:
         _show(Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False), verdict, config)
     verdict.require()
+
+
+@contextlib.contextmanager
+def _beside(live: Path | None, popularity: bool, settings: Settings) -> Iterator[Artefact | None]:
+    """What to compare with, None for popularity; what is not told is looked up, and said."""
+    if live is not None or popularity:
+        yield embeddings.verify(live) if live is not None else None
+        return
+    from offline.fetch import fetched
+
+    try:
+        announced = in_use(settings).live
+    except ServiceError as error:
+        click.echo(f"headrace: what is live is not known, popularity stands in: {error}", err=True)
+        yield None
+        return
+    told = "nothing is live: beside popularity" if announced is None else f"beside {announced.version}, which is live"
+    click.echo(f"headrace: {told}", err=True)
+    with tempfile.TemporaryDirectory() as copies:
+        yield None if announced is None else embeddings.verify(fetched(announced, Path(copies)))
 
 
 def _show(console: Console, verdict: Verdict, config: GateConfig) -> None:
@@ -113,6 +149,9 @@ def _checks(found: dict[str, float], config: GateConfig) -> Iterator[tuple[str, 
     yield "vectors without NaN or infinity", f"{found['finite']:.2%}", "100%"
     times = found["norm_max"] / found["norm_median"] if found["norm_median"] else math.inf
     yield "largest norm of a vector, in medians", f"{times:.3g}", f"at most {config.norm:g}"
+    lowest, highest = config.norms
+    most = max(found["norm_max"], found["bias_max"])
+    yield "median norm; largest norm or bias", f"{found['norm_median']:.3g}; {most:.3g}", f"{lowest:g} to {highest:g}"
     yield "mean cosine of two items (1: all alike)", f"{found['cosine']:.3f}", f"at most {config.cosine:g}"
     yield "directions that the vectors use", f"{found['directions']:.1f}", f"at least {config.directions:g}"
     yield "newest events on items that it knows", f"{found['known']:.1%}", f"at least {config.known:.0%}"

@@ -40,7 +40,14 @@ from streams.contracts.models import SLOT
 @click.option("--items", "catalogue", type=click.Path(path_type=Path), help="Catalogue (JSONL), for two_tower.")
 @click.option("--to", metavar="URL", help="Where versions go; by default published/ in the data folder.")
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="For the gate.")
-@click.option("--fewest", metavar="N", default=1000, show_default=True, help="New events that are worth a round.")
+@click.option(
+    "--fewest",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="New events that are worth a round.",
+)
 @click.option(
     "--patience", type=Duration(), default="12h", show_default=True,
     help="How long rounds wait for the end of a trial, which another version would end.",

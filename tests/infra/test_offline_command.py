@@ -93,6 +93,17 @@ def test_a_broker_that_is_away_makes_the_round_fail(offline: Callable[..., Resul
     assert (done.exit_code, "round 1 failed" in done.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("option", "said"), [("--every", "above zero, got 0 s; set --every"), ("--fewest", "0 is not in the range x>=1")]
+)
+def test_what_makes_no_sense_is_refused_at_once(option: str, said: str, tmp_path: Path) -> None:
+    """Not after the first round."""
+    arguments = ["offline", "--no-announce", "--log", str(filled(tmp_path / "mine")), "--data-dir", str(tmp_path / "d")]
+    done = CliRunner().invoke(cli, [*arguments, option, "0"])
+    assert said in f"{done.exception} {done.stderr}"
+    assert "round 1" not in done.stderr
+
+
 def test_a_log_that_is_named_is_read_as_it_is(offline: Callable[..., Result], tmp_path: Path) -> None:
     def never(*_: Any, **__: Any) -> archive.Summary:
         raise AssertionError("archived")

@@ -155,6 +155,11 @@ def on_a_line(v: np.ndarray) -> np.ndarray:
 INSANE = {
     "NaN": (with_nan, "NaN or infinity in 2.50% of the vectors"),
     "giant": (with_giant, "largest norm"),
+    "all giants": (
+        lambda v: v * np.float32(1e20),
+        r"norms of .*e\+20 in the median .* out of the range 1e-06 to 1e\+06",
+    ),
+    "all dwarfs": (lambda v: v * np.float32(1e-20), r"norms of .*e-20 in the median .* out of the range"),
     "zero": (lambda v: v * 0, "largest norm 0"),
     "one point": (lambda v: v * 0.01 + 1, "mean cosine of two items"),
     "one line": (on_a_line, "1.0 directions in use"),
@@ -166,6 +171,12 @@ def test_what_is_not_sane_is_refused(name: str, good: Artefact) -> None:
     change, message = INSANE[name]
     with pytest.raises(QualityError, match=message):
         gate.judge(changed(good, change), LOG, good).require()
+
+
+def test_a_bias_out_of_range_is_refused(good: Artefact) -> None:
+    heavy = replace(good, bias=np.full(len(good.ids), 1e30, np.float32))
+    with pytest.raises(QualityError, match=r"biases up to 1e\+30: out of the range"):
+        gate.judge(heavy, LOG, good).require()
 
 
 def test_items_that_the_live_version_knows_must_be_known(good: Artefact, tmp_path: Path) -> None:
@@ -204,5 +215,5 @@ def test_the_command_says_why(good: Artefact, tmp_path: Path) -> None:
     assert isinstance(refused.exception, QualityError)
     assert '"faults":["hr@20' in refused.stdout
     assert json.loads(refused.stdout)["accepted"] is False
-    in_words = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--margin", "0.005"])
+    in_words = CliRunner().invoke(command, [str(tmp_path / "bad"), "--log", log, "--margin", "0.005", "--popularity"])
     assert in_words.stdout.splitlines()[-1].startswith("refused with a margin of 0.5%, for ")

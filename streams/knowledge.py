@@ -88,20 +88,13 @@ class Knowledge:
         self.lists = tuple(name for source in self.sources for name in source.lists)
         b = config.blend
         self.features = feature_names(self.lists, len(s.popularity), b.units)
-        units = Hidden(
-            seen_by_units(self.features), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed
-        )
+        at = len(self.features) - b.units
+        units = Hidden(seen_by_units(self.features), at, b.units, b.units_lr, seed=config.seed)
         self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units)
         shaping = (
-            config.seed,
-            config.sources,
-            config.blend,
-            config.dedup_window,
-            config.weights,
-            self.features,
-            config.conversions,
+            config.seed, config.sources, config.blend, config.dedup_window, config.weights, self.features, config.conversions,
             config.sessions.gap_s,
-        )
+        )  # fmt: skip
         self.fingerprint = hash_id(msgspec.json.encode(shaping, order="sorted").decode()) >> 1
         """Of the settings that a snapshot depends on."""
         self.intent = IntentModel()
@@ -162,7 +155,7 @@ class Knowledge:
 
     def _learn_habits(self, x: Interaction, row: int) -> None:
         if x.weight > 0.0:
-            wanted = is_target(x, x.history[0] if x.history else "", self.rating_max)
+            wanted = is_target(x, next(iter(x.history), ""), self.rating_max)
             self.habits.learn_one(row, wanted, x.before > 0, x.value if x.event_type == "rating" else None)
 
     def _apply(self, name: str, delta: Delta) -> None:

@@ -123,7 +123,8 @@ def _copy_rows(
 
 
 class Rows:
-    """The pool and its index. ``cap`` is the longest row; kernels take ``pool`` (keys, weights, start, room, size, free, tail)."""
+    """The pool and its index. ``cap`` is the longest row; kernels take ``pool`` (keys, weights, start, room, size, free, tail),
+    and those that only read take ``entries`` (keys, weights, start, size)."""
 
     def __init__(self, cap: int) -> None:
         if cap < FIRST_ROOM or cap & (cap - 1):
@@ -142,6 +143,7 @@ class Rows:
 
     def _bind(self) -> None:
         self.pool = (self.keys, self.weights, self.start, self.room, self.size, self.free, self.tail)
+        self.entries = (self.keys, self.weights, self.start, self.size)
 
     def reserve(self, rows: int, appends: int) -> None:
         """Make sure that ``rows`` rows exist and that ``appends`` rows may each grow once."""

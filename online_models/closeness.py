@@ -73,7 +73,7 @@ def _log(p: Any) -> Any:
 
 @njit(cache=True)
 def _share(pool: Any, total: Any, row: int, mark: Any, x: Any, c: int) -> None:
-    keys, weights, start, _room, size, _free, _tail = pool
+    keys, weights, start, size = pool
     if row < size.shape[0] and total[row] > 0.0:
         for e in range(start[row], start[row] + size[row]):
             at = mark[keys[e]] - 1
@@ -86,12 +86,12 @@ def by_visits(
     x: Any, rows: Any, n: int, c: int, mark: Any, recent: Any, following: Any, following_total: Any, far: Any, far_total: Any, last: int,
     fade: float, damp: float, unit: float,
 ) -> None:  # fmt: skip
-    """Fill the columns `VISITS` from ``c`` on; ``mark`` is all zero before and after. Both pools are `Rows.pool`."""
+    """Fill the columns `VISITS` from ``c`` on; ``mark`` is all zero before and after. Both pools are `Rows.entries`."""
     for i in range(n):
         mark[rows[i]] = i + 1
     for r in range(1, min(recent.shape[0], 3)):
         _share(following, following_total, recent[r], mark, x, c + r - 1)
-    keys, weights, start, _room, size, _free, _tail = far
+    keys, weights, start, size = far
     w = 1.0
     for r in range(min(last, recent.shape[0])):
         row = recent[r]
@@ -120,7 +120,7 @@ def by_visits(
             x[i, c + 5] /= most_cosine
             x[i, c + 6] = _log(x[i, c + 5])
     if recent.shape[0] > 0:
-        keys, weights, start, _room, size, _free, _tail = following
+        keys, weights, start, size = following
         for i in range(n):
             row = rows[i]
             if row < size.shape[0] and following_total[row] > 0.0:

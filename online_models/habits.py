@@ -25,6 +25,19 @@ _EVENTS, _WANTED, _AGAIN, _RATINGS, _VALUES = range(5)
 
 
 @njit(cache=True)
+def _learn(sums: Any, totals: Any, item: int, wanted: bool, again: bool, rated: bool, value: float) -> None:
+    for field, step in (
+        (_EVENTS, 1.0),
+        (_WANTED, 1.0 * wanted),
+        (_AGAIN, 1.0 * again),
+        (_RATINGS, 1.0 * rated),
+        (_VALUES, value),
+    ):
+        sums[field, item] += step
+        totals[field] += step
+
+
+@njit(cache=True)
 def _describe(x: Any, rows: Any, n: int, c: int, own: int, sums: Any, totals: Any, top: float) -> None:
     events = totals[_EVENTS] + 1.0
     wanted, again = (totals[_WANTED] + 1.0) / events, (totals[_AGAIN] + 0.1) / events
@@ -66,9 +79,7 @@ class Habits:
     def learn_one(self, item: int, wanted: bool, again: bool, rating: float | None) -> None:
         """One event on ``item``, a row; ``rating`` where it was rated."""
         self.know(item)
-        step = np.array([1.0, wanted, again, rating is not None, rating or 0.0])
-        self.sums[:, item] += step
-        self.totals += step
+        _learn(self.sums, self.totals, item, wanted, again, rating is not None, rating or 0.0)
 
     def describe(self, x: FloatArray, rows: IntArray, n: int, c: int, own: int, top: float) -> None:
         """Fill the columns `NAMES` from ``c`` on. Column ``own`` says which are the user's; ``top`` is the largest rating (0: none)."""

@@ -24,6 +24,15 @@ def due(first: int, last: int, count: int, now: int) -> float:
 
 
 @njit(cache=True)
+def times(own: Any, row: int) -> int:
+    """The user's events on the item in this row, as far as ``own`` (dtype OWN, the latest last) goes."""
+    for i in range(own.shape[0] - 1, -1, -1):
+        if own[i]["item"] == row:
+            return int(own[i]["count"])
+    return 0
+
+
+@njit(cache=True)
 def _candidates(own: Any, blocked: Any, items: Any, scores: Any, counts: Any) -> None:
     k = items.shape[1]
     n = 0

@@ -86,7 +86,7 @@ class Candidates:
             x, self.rows, n, c, k.factors.vectors, q.vector, user, q.recent, table.first_ms, q.timestamp,
         )  # fmt: skip
         by_visits(
-            x, self.rows, n, c + len(FACTORS), q.scratch.mark, q.recent, rows.pool, k.following.total, far.rows.pool, far.total,
+            x, self.rows, n, c + len(FACTORS), q.scratch.mark, q.recent, rows.entries, k.following.total, far.rows.entries, far.total,
             far.last, far.fade, far.damp, float(far.unit[0]),
         )  # fmt: skip
         if q.version is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from online_models.repeats import times
+
 from .config import PipelineConfig
 from .contracts.events import Event, Source
 from .contracts.interactions import Delta, Interaction
@@ -53,13 +55,11 @@ class Teacher:
             at = np.flatnonzero(moment.rows == row)
             if len(at):
                 deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
-        own = state.own[: state.n]
-        before = int(own["count"][own["item"] == row].sum())
         session = state.hash ^ (max(event.timestamp, state.last_ms) if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
             user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
             ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
-            clock=k.clock + 1, deltas=deltas, before=before, variant=apart,
+            clock=k.clock + 1, deltas=deltas, before=times(state.own[: state.n], row), variant=apart,
         )  # fmt: skip
         return interaction, step

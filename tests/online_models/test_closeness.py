@@ -77,7 +77,7 @@ def test_the_visits_columns(recent: list[int]) -> None:
     rows = np.random.default_rng(1).permutation(N)[:50].astype(np.int32)
     x, mark, unit = np.zeros((50, len(VISITS) + 1), np.float32), np.zeros(N, np.int32), float(far.unit[0])
     by_visits(
-        x, rows, 50, 1, mark, np.array(recent, np.int32), following.rows.pool, following.total, far.rows.pool, far.total, far.last,
+        x, rows, 50, 1, mark, np.array(recent, np.int32), following.rows.entries, following.total, far.rows.entries, far.total, far.last,
         far.fade, far.damp, unit,
     )  # fmt: skip
     assert not mark.any()

@@ -180,6 +180,8 @@ def _check_manifest(m: Manifest) -> None:
         raise ValueError(f"numbers {numbers}")
     if m.seen_ms is not None and (type(m.seen_ms) is not int or m.seen_ms < m.trained.to_ms):
         raise ValueError(f"seen_ms {m.seen_ms!r}, trained until {m.trained.to_ms}")
+    if m.encoder is not None and not isinstance(m.encoder, dict):
+        raise ValueError(f"encoder {m.encoder!r}")
     if not isinstance(m.version, str) or not m.version or set(m.version) & set("/\\\0") or m.version.startswith("."):
         raise ArtefactError("a version that can be a folder's name", repr(m.version), _AGAIN)
     if not isinstance(m.files, dict) or not FILES >= m.files.keys() >= {ITEMS, IDS}:

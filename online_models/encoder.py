@@ -6,6 +6,7 @@ Made from an artefact by `load`. The weights are those of the offline models of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +19,9 @@ from ._transformer import ARRAY as ARRAY
 from ._transformer import TransformerEncoder
 from .embeddings import Artefact
 from .errors import ArtefactError
+
+MOST_EVENTS = 10_000
+"""That an encoder may look at, latest ones of a session."""
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -51,13 +55,26 @@ def load(artefact: Artefact) -> Encoder | None:
     if described is None:
         return None
     kind = described.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ArtefactError(f"an encoder of a kind out of {', '.join(KINDS)}", repr(kind), "upgrade Headrace")
     try:
-        return KINDS[kind](artefact.vectors, artefact.encoder, dict(described.get("config", {})))
-    except (KeyError, ValueError, TypeError) as error:
-        remedy = "train a new version"
-        raise ArtefactError(f"the weights of a {kind} encoder in {artefact.folder}", repr(error), remedy) from error
+        return KINDS[kind](artefact.vectors, artefact.encoder, _config(described.get("config", {})))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ArtefactError(
+            f"the settings and the weights of a {kind} encoder in {artefact.folder}", repr(error), "train a new version"
+        ) from error
+
+
+def _config(found: Any) -> dict[str, Any]:
+    """Raises TypeError or ValueError for settings that no encoder has: numbers are finite, and a session has a length."""
+    odd = {
+        name: value
+        for name, value in dict(found).items()
+        if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not isfinite(value))
+    }
+    if odd or type(found["length"]) is not int or not 1 <= found["length"] <= MOST_EVENTS:
+        raise ValueError(f"settings {odd or {'length': found['length']}}, a length is from 1 to {MOST_EVENTS}")
+    return dict(found)
 
 
 @njit(cache=True, fastmath=False)

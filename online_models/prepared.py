@@ -65,8 +65,9 @@ def prepare(folder: Path, sha256: str | None = None) -> Prepared:
     same = hashes[order][1:] == hashes[order][:-1]
     kept[1:] &= ~same  # two ids with one hash: neither can be told from the other
     kept[:-1] &= ~same
-    encoder = _encoder(artefact)
-    _try(encoder, artefact)
+    with np.errstate(all="ignore"):  # what comes of it is looked at
+        encoder = _encoder(artefact)
+        _try(encoder, artefact)
     norms = np.sqrt(np.einsum("ij,ij->i", artefact.vectors, artefact.vectors))
     return Prepared(
         artefact, encoder, hashes[order][kept], order[kept].astype(np.int32),
@@ -85,10 +86,9 @@ def _try(encoder: Encoder, artefact: Artefact) -> None:
     for events in (1, encoder.length):
         rows = np.arange(events, dtype=np.int64) % artefact.manifest.items
         try:
-            with np.errstate(all="ignore"):
-                query = encoder.encode(rows)
-                found = "none" if query is None else f"one of length {np.linalg.norm(query.astype(np.float64)):.3g}"
-                sound = query is not None and usable(query)
+            query = encoder.encode(rows)
+            found = "none" if query is None else f"one of length {np.linalg.norm(query.astype(np.float64)):.3g}"
+            sound = query is not None and usable(query)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ArtefactError(
                 f"a query for a session of {events} events", repr(error), "train a new version"

@@ -15,6 +15,8 @@ from .publisher import Outgoing, Publisher
 
 LOOK_S = 5.0
 """How often a trial's moments are told, if they have grown."""
+AGAIN_S = 3_600.0
+"""How often a worker that has nothing new to tell says where it is: the topic keeps a status for a day."""
 
 
 class Teller:
@@ -23,6 +25,7 @@ class Teller:
     def __init__(self, versions: Versions, publisher: Publisher, topics: Topics, worker: str) -> None:
         self._versions, self._publisher, self._topics, self._worker = versions, publisher, topics, worker
         self._said = self._told = WorkerStatus(worker=worker, live=None, created=0)
+        self._told_at = time.monotonic()
         self._news: asyncio.Queue[Decision | None] = asyncio.Queue()
         self._encode = msgspec.json.Encoder().encode
         self._left = False
@@ -57,16 +60,16 @@ class Teller:
                 for d in news
                 if d is not None
             ]
-            self._told = self._now
+            self._told, self._told_at = self._now, time.monotonic()
             records.append(Outgoing(self._topics.model_status, self._worker.encode(), self._encode(self._told)))
             if not self._left:
                 await self._publisher.publish(records)
 
     async def _look(self) -> None:
-        """A trial's moments grow without anybody saying so."""
+        """A trial's moments grow without anybody saying so, and what was told long ago is forgotten."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._now.moments != self._told.moments:
+            if self._now.moments != self._told.moments or time.monotonic() > self._told_at + AGAIN_S:
                 self._news.put_nowait(None)
 
     async def leave(self) -> None:

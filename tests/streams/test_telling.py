@@ -1,4 +1,4 @@
-"""What a worker tells of itself when nothing changes: how far its trial is."""
+"""What a worker tells of itself when nothing changes: how far its trial is, and that it is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from streams.app import telling
 from streams.contracts.models import Decision
-from tests.streams.model_bench import following
+from tests.streams.model_bench import TOPICS, following
 from tests.streams.test_hotswap import GROUPS
 from tests.streams.test_model_feed import candidate, live
 from tests.versions import vectors_of
@@ -32,6 +32,20 @@ async def test_the_moments_of_a_trial_are_told_while_it_goes_on(
         before = len(bench.statuses)
         await asyncio.sleep(0.1)
         assert len(bench.statuses) == before, "nothing has changed"
+
+
+async def test_a_worker_with_nothing_new_says_again_and_again_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topic forgets a status after a day."""
+    again = telling.AGAIN_S
+    monkeypatch.setattr(telling, "LOOK_S", 0.01)
+    monkeypatch.setattr(telling, "AGAIN_S", 0.02)
+    async with following(tmp_path) as bench:
+        await bench.until(lambda: len(bench.statuses) >= 3)
+        assert {(s.worker, s.live, s.step) for s in bench.statuses} == {("w1", "none", "")}
+    day_s = int(TOPICS.configs()[TOPICS.model_status]["retention.ms"]) / 1_000
+    assert again < day_s / 10
 
 
 async def test_so_are_those_of_the_watch_after_it_whoever_promoted_the_version(

@@ -25,7 +25,7 @@ class TrialConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version is tried. Counts are of compared moments."""
 
     alpha: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.05
-    """Probability of ever calling a version harmful that is not."""
+    """Probability of ever calling a version harmful that is not, at one worker; any of n may, so at most n times as much at all."""
     margin: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.005
     """A version that is surely not worse than this (NDCG@20) may have everybody."""
     compared: Share = 0.25

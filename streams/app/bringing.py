@@ -136,8 +136,7 @@ class Bringer:
             await self._replay(version)
             if version.generation == self._table.generation:
                 await asyncio.to_thread(self._versions.aligning(version))
-            if version.generation == self._table.generation:
-                return version
+                return version  # `take` looks once more
             log.info("the item table was compacted while model %s was on its way: once more", version.name)
 
     async def _prepared(self, announcement: Announcement, again: bool = True) -> Prepared:

@@ -21,12 +21,11 @@ import msgspec
 
 from online_models.deep import Version
 from streams.contracts.interactions import Interaction
-from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
+from streams.contracts.models import SLOT, Announcement, Decision
 from streams.contracts.reading import UNREADABLE
 from streams.contracts.topics import Topics
 from streams.experiments import NO_MODEL
 from streams.fleet import Fleet, Wanted
-from streams.hotswap import name_of
 from streams.interaction_log import interactions_since
 from streams.model_fetch import Cache
 from streams.pipeline import Pipeline
@@ -34,7 +33,8 @@ from streams.tailing import Tail
 from streams.trial import Phase, Trial
 
 from .bringing import Bringer
-from .publisher import Outgoing, Publisher
+from .publisher import Publisher
+from .telling import Teller
 
 log = logging.getLogger("headrace")
 
@@ -61,16 +61,14 @@ class ModelFeed:
         since: Callable[[int], AsyncIterator[Interaction]],
     ) -> None:
         self._versions, self._announcements, self._decisions = pipeline.versions, announcements, decisions
-        self._publisher, self._topics, self._worker = publisher, topics, worker
+        self._topics, self._worker = topics, worker
+        self._teller = Teller(pipeline.versions, publisher, topics, worker)
         self._experiments = pipeline.experiments
-        self._bringer = Bringer(pipeline, cache, since, self._say)
+        self._bringer = Bringer(pipeline, cache, since, self._teller.say)
         self.fleet = Fleet()
         self._left_out = 0
-        self._status = WorkerStatus(worker=worker, live=None, created=0)
-        self._news: asyncio.Queue[Decision | None] = asyncio.Queue()
         self._decode = msgspec.json.Decoder(Announcement).decode
         self._decode_decision = msgspec.json.Decoder(Decision).decode
-        self._encode = msgspec.json.Encoder().encode
         pipeline.versions.changed = self._decided
 
     @classmethod
@@ -109,7 +107,7 @@ class ModelFeed:
     async def follow(self) -> None:
         """Follow both topics and tell what is decided here, until cancelled."""
         try:
-            await asyncio.gather(self._listen(self._announcements), self._listen(self._decisions), self._tell())
+            await asyncio.gather(self._listen(self._announcements), self._listen(self._decisions), self._teller.tell())
         finally:
             self._bringer.stop()
 
@@ -156,38 +154,15 @@ class ModelFeed:
         if not self.fleet.announce(announcement):
             raise ValueError(f"model {announcement.version} was announced after a newer one")
 
-    async def _tell(self) -> None:
-        """Publish decisions, and after each change where this worker is."""
-        while True:
-            news = [await self._news.get()]
-            while not self._news.empty():
-                news.append(self._news.get_nowait())
-            records = [
-                Outgoing(self._topics.model_decisions, d.announcement.version.encode(), self._encode(d))
-                for d in news
-                if d is not None
-            ]
-            status = msgspec.structs.replace(self._status, live=name_of(self._versions.live), created=_now_ms())
-            records.append(Outgoing(self._topics.model_status, self._worker.encode(), self._encode(status)))
-            if not self._left:
-                await self._publisher.publish(records)
-
     async def leave(self) -> None:
         """Take this worker's status off the topic."""
-        self._left = True
-        await self._publisher.publish([Outgoing(self._topics.model_status, self._worker.encode(), None)])
+        await self._teller.leave()
 
-    _left = _caught_up = False
-
-    def _say(self, candidate: str | None, step: str, error: str = "", moments: int = 0) -> None:
-        self._status = msgspec.structs.replace(
-            self._status, candidate=candidate, step=step, error=error, moments=moments
-        )
-        self._news.put_nowait(None)
+    _caught_up = False
 
     def _decided(self, trial: Trial) -> None:
         """This worker's trial has come to a new phase; the others do the same when they read of it."""
-        self._say(trial.candidate, trial.phase.value, moments=trial.difference.n)
+        self._teller.say(trial.candidate, trial.phase.value, moments=trial.difference.n)
         if trial.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK):
             return
         low, high = trial.difference.interval
@@ -197,7 +172,7 @@ class ModelFeed:
             difference=round(trial.difference.mean, 6), low=round(low, 6), high=round(high, 6),
         )  # fmt: skip
         self.fleet.decide(decision)
-        self._news.put_nowait(decision)
+        self._teller.decide(decision)
 
     # -- what is wanted, and what is there ----------------------------------------------------------------------------
 
@@ -254,7 +229,7 @@ class ModelFeed:
     def _settled(self) -> None:
         """What answers has changed: the others are told, and copies that nobody needs go."""
         v = self._versions
-        self._say(_name(v.candidate), v.trial.phase.value if v.trial else "")
+        self._teller.say(_name(v.candidate), v.trial.phase.value if v.trial else "")
         wanted = self.fleet.wanted
         held = *map(_name, (v.live, v.candidate, v.previous)), _version(wanted.live), _version(wanted.candidate)
         held = *held, *self._experiments.wanted

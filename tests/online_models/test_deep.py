@@ -263,6 +263,7 @@ def test_of_an_item_that_both_have_met_the_vector_of_more_sessions_stays(tmp_pat
             v.learn_one(seen(new, [4 * n + 2]))
     assert inherit(Heritage.of(before, table.count), after).taken == (met < 4)
     assert after.newcomers.count[after.newcomers.slot_of[new]] == max(met, 4)
+    assert after.newcomers.queries == met, "the mean of its own queries stays"
 
 
 @pytest.mark.parametrize("dims", [16, 12])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
 
+from online_models.prepared import Prepared
 from streams import tailing
 from streams.app import bringing
 from streams.contracts.events import Source
@@ -57,6 +59,36 @@ async def test_one_that_has_failed_before_does_not_take_the_place_of_one_on_its_
         go_on.set()
         await bench.until(lambda: candidate(bench) == b.version)
         assert asked.count(2) == 1
+
+
+async def test_a_version_on_its_way_is_kept_when_what_nobody_needs_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another change of what answers comes between; nothing holds this one yet but whoever brings it."""
+    monkeypatch.setattr("streams.model_fetch.KEEP_S", 0.0)
+    prepare, arrived, go_on, removed = Cache.prepare, asyncio.Event(), asyncio.Event(), threading.Event()
+    drop = Cache.drop_all_but
+
+    async def slowly(self: Cache, announcement: Announcement, folder: Path, restless_s: float = 0.0) -> Prepared:
+        arrived.set()
+        await go_on.wait()
+        return await prepare(self, announcement, folder, restless_s)
+
+    def dropping(self: Cache, versions: Collection[str]) -> None:
+        drop(self, versions)
+        removed.set()
+
+    monkeypatch.setattr(Cache, "prepare", slowly)
+    monkeypatch.setattr(Cache, "drop_all_but", dropping)
+    async with following(tmp_path) as bench:
+        a = bench.announce("a", vectors_of(GROUPS))
+        await bench.until(arrived.is_set)
+        bench.feed._bringer.keep(())
+        assert await asyncio.to_thread(removed.wait, 30)
+        assert bench.feed._bringer._cache.holds(a.version)
+        assert bench.feed._bringer.known == {a.version: a}, "a decision names its announcement"
+        go_on.set()
+        await bench.until(lambda: candidate(bench) == a.version)
 
 
 async def test_items_that_the_stream_adds_while_a_version_replays_are_known_to_it(tmp_path: Path) -> None:

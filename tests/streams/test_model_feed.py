@@ -208,7 +208,7 @@ async def test_a_worker_that_stops_takes_its_status_away(bench: Bench) -> None:
     await bench.feed.leave()
     assert bench.gone == ["w1"]
     before = len(bench.statuses)
-    bench.feed._say(None, "late")
+    bench.feed._teller.say(None, "late")
     await asyncio.sleep(0.05)
     assert len(bench.statuses) == before
 

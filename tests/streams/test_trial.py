@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from online_models.confidence_sequence import ConfidenceSequence
 from online_models.items import hash_id
 from streams.trial import Phase, Trial, TrialConfig
 
@@ -63,6 +64,15 @@ def test_one_that_turns_out_harmful_later_is_sent_back() -> None:
     config = TrialConfig(shadow=50, most=100, watch=100_000)
     seen, _ = phases(np.concatenate([rng.normal(0.0, 0.05, 150), rng.normal(-0.1, 0.1, 3_000)]), config)
     assert seen == [Phase.SHADOW, Phase.CANARY, Phase.PROMOTED, Phase.ROLLED_BACK]
+
+
+def test_both_differences_together_are_wrong_with_probability_alpha() -> None:
+    """Either may send a version back."""
+    trial, half = Trial("v2", CONFIG), ConfidenceSequence(-1.0, 1.0, CONFIG.alpha / 2.0)
+    for difference in np.random.default_rng(7).normal(0.0, 0.2, 200).clip(-1, 1).tolist():
+        trial.note(difference, difference)
+        half.update(difference)
+    assert trial.difference.interval == trial.own.interval == half.interval
 
 
 def test_nobody_sees_a_shadow_some_see_a_canary_all_see_what_is_promoted() -> None:

@@ -66,9 +66,11 @@ class Follower:
             and (record.key or b"").decode("utf-8", "replace") == self.experiment.definition.name
         ):
             try:
-                self.experiment = read_experiment(record.key, record.value)
+                found = read_experiment(record.key, record.value)
             except (*UNREADABLE, ValueError):
                 return
+            if self.experiment.state == "running" and found.changed >= self.experiment.changed:
+                self.experiment = found
 
 
 def looks(

@@ -111,10 +111,10 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
 
 def write(settings: Settings, experiment: Experiment) -> None:
     """Tell the workers, and wait until the broker has it."""
+    key, value = experiment.definition.name.encode(), msgspec.json.encode(experiment)
+    read_experiment(key, value)  # no record that workers would refuse
     with topics.producer(settings) as client:
-        sent = client.send(
-            settings.topics.experiments, value=msgspec.json.encode(experiment), key=experiment.definition.name.encode()
-        )
+        sent = client.send(settings.topics.experiments, value=value, key=key)
         client.flush()
         sent.get(timeout=30)
 

@@ -85,7 +85,12 @@ class ExperimentFeed:
         if record.value is None:
             self.known.pop(name, None)
         else:
-            self.known[name] = read_experiment(record.key, record.value)
+            found, before = read_experiment(record.key, record.value), self.known.get(name)
+            if before is not None and (
+                found.changed < before.changed or (before.state, found.state) == ("stopped", "running")
+            ):
+                raise ValueError(f"{name} was changed or stopped before this record was made")
+            self.known[name] = found
         self._changed[name] = None
 
 

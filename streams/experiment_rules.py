@@ -70,6 +70,10 @@ def ramp(
         )
     variants = tuple(msgspec.structs.replace(v, weight=float(weights.get(v.name, v.weight))) for v in d.variants)
     changed = msgspec.structs.replace(d, variants=variants, traffic=d.traffic if traffic is None else traffic)
+    try:
+        msgspec.convert(msgspec.to_builtins(changed), Definition)
+    except msgspec.ValidationError as error:
+        raise InputError("weights from 0 to 1e9, and traffic from 0 to 1", str(error), "correct them") from None
     ranges = allocate(counts({v.name: v.weight for v in variants}, changed.traffic), experiment.ranges)
     number, since = experiment.ramps[-1].number + 1, max(now_ms, experiment.changed + 1)
     ramps = (*experiment.ramps, Ramp(number=number, since=since, ranges=ranges))[-KEEP_RAMPS:]
@@ -108,6 +112,15 @@ def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announc
             ", ".join(names),
             "correct the variants",
         )
+    if d.method == "interleave" and (d.guardrails or d.forced):
+        raise InputError("neither guardrails nor forced units where variants share every list", "some", "remove them")
+    if d.method == "bandit" and (d.unit != "session" or d.learning != "shared"):
+        raise InputError(
+            "sessions as units for a bandit, and shared learning: users that are moved would leave the count",
+            f"unit {d.unit!r}, learning {d.learning!r}", "set `unit: session` and `learning: shared`",
+        )  # fmt: skip
+    if d.learning == "isolated" and d.start is not None:
+        raise InputError("arms that learn apart from the beginning", "a start", "begin it when it is to start")
     if d.method == "bandit" and d.metric == "revenue":
         raise InputError("a metric of successes and failures for a bandit", d.metric, "choose ctr, conversion or hr@20")
     if any(d.salt == reserved or d.salt.startswith("layer/") for reserved in ("holdout",)) or d.the_salt == "holdout":
@@ -133,7 +146,7 @@ def _known(where: str, named: Collection[str], known: Collection[str], what: str
 
 def _check_against(d: Definition, running: Sequence[Experiment]) -> None:
     """Two experiments that can have the same unit must not change the same thing."""
-    ours = {field for v in d.variants for field in v.changes}
+    ours = _changes(d)
     for other in running:
         o = other.definition
         if o.layer is not None and o.layer == d.layer:
@@ -142,7 +155,7 @@ def _check_against(d: Definition, running: Sequence[Experiment]) -> None:
                     f"units of layer {o.layer} that are {o.unit}s, as in {o.name}", f"{d.unit}s", "use another layer"
                 )
             continue
-        both = sorted(ours & {field for v in o.variants for field in v.changes})
+        both = sorted(ours & _changes(o))
         if both:
             raise InputError(
                 f"changes that no running experiment makes outside layer {d.layer or '(none)'}", f"{', '.join(both)}, as {o.name} does",
@@ -156,6 +169,12 @@ def _check_against(d: Definition, running: Sequence[Experiment]) -> None:
                 f"{o.name} runs",
                 "put both in one layer, or stop that one",
             )
+
+
+def _changes(d: Definition) -> frozenset[str]:
+    """Names of what the variants change. A draft decides what comes first, as exploring does."""
+    drafted = frozenset({"explore"}) if d.method == "interleave" else frozenset()
+    return drafted.union(*(v.changes for v in d.variants))
 
 
 def _slot(d: Definition, running: Sequence[Experiment]) -> tuple[int, int] | None:

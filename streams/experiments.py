@@ -6,6 +6,7 @@ worker, and whoever computes the documented hash, comes to the same.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from .user_state import UserState
 
 HOLDOUT = "holdout"
 """Salt by which units are held out of experiments."""
+
+log = logging.getLogger("headrace")
 
 NO_MODEL = "none"
 """A variant's ``model`` that stands for none at all."""
@@ -166,9 +169,20 @@ class Experiments:
 
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""
-        running = [e for e in experiments if e.state == "running"]
+        running = [e for e in experiments if e.state == "running" and self._fits(e)]
         self._running = [_Running.of(e) for e in sorted(running, key=lambda e: (e.created, e.definition.name))]
         self._treatments = {}
+
+    def _fits(self, experiment: Experiment) -> bool:
+        """Whether this worker, with its settings, can do what the variants ask for; where not, the experiment is left out whole."""
+        d = experiment.definition
+        named = {name for v in d.variants for name in (*(v.sources or ()), *(v.blend.add if v.blend else ()))}
+        unknown = sorted(named - set(self._lists))
+        if unknown or (d.method == "interleave" and len(d.variants) != 2):
+            why = f"lists {', '.join(unknown)} are not known here" if unknown else "two variants can share a list"
+            log.warning("experiment %s is left out: %s; run one configuration on all workers", d.name, why)
+            return False
+        return True
 
     def assign(self, state: UserState, timestamp: int, gap_ms: int, context: Mapping[str, Any] | None) -> Assignment:
         """For a list that the user gets at ``timestamp``; ``context`` is that of the event it answers, None where it answers none."""

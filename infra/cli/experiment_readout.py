@@ -18,7 +18,8 @@ from online_models.errors import InputError
 
 if TYPE_CHECKING:
     from streams.contracts.experiments import Experiment
-    from streams.readout.result import Compared, Preferred, Result, Split
+    from streams.readout.result import Compared, Preferred, Result
+    from streams.readout.shares import Split
     from streams.readout.tally import Tally
 
 _WIDTH = 140
@@ -150,6 +151,10 @@ def _show(result: Result) -> None:
         console.print(f"of {p.lists:,} lists with a click, {p.variant} against {p.control}: {_preference(p)}")
         console.print(f"[bold]{result.verdict}[/]")
         return
+    if result.since:
+        console.print(
+            f"compared are units first exposed since ramp {result.since}, which gave the variants other proportions"
+        )
     table = Table(title=f"against {result.control}", title_justify="left")
     for column in (
         "metric",

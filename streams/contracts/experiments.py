@@ -43,7 +43,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     name: Name
-    weight: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 1.0
     model: str | None = None
     sources: tuple[str, ...] | None = None
     blend: BlendChange | None = None
@@ -96,7 +96,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     conversions: tuple[str, ...] = ("purchase",)
     metric: Metric = "ctr"
     guardrails: Annotated[tuple[Guardrail, ...], msgspec.Meta(max_length=10)] = ()
-    alpha: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.05
+    alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
     forced: Annotated[dict[str, str], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=dict)
     on_harm: Literal["stop", "warn"] = "stop"
 

@@ -134,6 +134,11 @@ def _rows(
             else:
                 latest.pop(event.user_id, None)
             upcoming = next(waiting, None)
+    if upcoming is not None:
+        raise InputError(
+            "lists that answer the events of the log, in their order", f"list {upcoming.request_id}, which answers none",
+            "name the log that the lists were made of",
+        )  # fmt: skip
     return rows
 
 

@@ -97,6 +97,7 @@ class Readout:
         for unit in self.units.settled():
             self._tally.tell(unit)
         self._tally.unattributed = self.units.unattributed
+        self._tally.partitions = set(self._partitions)
         return self._tally
 
     def _of(self, partition: int) -> _Partition:

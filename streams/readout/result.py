@@ -10,10 +10,10 @@ from online_models.experiments.effects import Effect, Kind, NoResult, Reason, co
 from online_models.experiments.guardrails import Guarded, Verdict, guard
 from online_models.experiments.intervals import TUNING, Interval, fixed, gavi, msprt
 from online_models.experiments.multiple import holm
-from online_models.experiments.split import BUCKETS, Ranges
 from online_models.experiments.sums import SCALE, Sums
 from streams.contracts.experiments import INTERLEAVED, Experiment
 
+from .shares import Split, comparable, splits
 from .tally import METRICS, PREFERENCE, SHARED, Tally
 
 Decision = Literal["no result yet", "better", "worse", "mismatch", "harm"]
@@ -73,17 +73,6 @@ class GuardResult:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Units first exposed under one ramp, by variant, against the shares it gives. ``always`` may be looked at always."""
-
-    ramp: int
-    units: dict[str, int]
-    shares: dict[str, float]
-    once: srm.Mismatch | NoResult
-    always: srm.Mismatch | NoResult
-
-
-@dataclass(frozen=True)
 class Point:
     """The interval of the primary metric over the units first exposed up to the end of a period (ms)."""
 
@@ -117,6 +106,8 @@ class Result:
     verdict: str
     stop: str
     preference: Preferred | None = None
+    since: int = 0
+    """The ramp since which first exposures are compared."""
 
 
 def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_units: int = 100) -> Result:
@@ -124,20 +115,22 @@ def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_u
     d = experiment.definition
     if d.method == "interleave":
         return _shared(experiment, tally, tuning, min_units)
-    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units) for name in METRICS)
+    since, why = comparable(experiment)
+    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, since, why) for name in METRICS)
     by_name = {m.metric: m for m in metrics}
     guards = tuple(
         GuardResult(g.metric, c.variant, g.margin, guard(c.effect, g.margin, alpha=d.alpha, tuning=tuning))
         for g in d.guardrails
         for c in by_name[g.metric].variants
     )
-    splits = tuple(_splits(experiment, tally))
-    stop = _reason_to_stop(guards, splits)
-    decision, verdict = _verdict(by_name[d.metric], splits, guards, d.alpha)
+    found = splits(experiment, tally)
+    stop = _reason_to_stop(guards, found)
+    decision, verdict = _verdict(by_name[d.metric], found, guards, d.alpha)
+    timeline = () if why else tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units, since))
     units = {v: sum(n for (name, _), n in tally.entered.items() if name == v) for v in tally.variants}
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
-        metrics, guards, splits, tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units)), decision, verdict, stop,
+        metrics, guards, found, timeline, decision, verdict, stop, since=since,
     )  # fmt: skip
 
 
@@ -164,13 +157,16 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     )  # fmt: skip
 
 
-def _metric(name: str, tally: Tally, alpha: float, tuning: float, min_units: int) -> MetricResult:
+def _metric(name: str, tally: Tally, alpha: float, tuning: float, min_units: int, since: int, why: str) -> MetricResult:
     control, *others = tally.variants
-    metric, base = METRICS[name].metric, tally.total(name, control)
+    metric, base = METRICS[name].metric, tally.total(name, control, since)
     compared = []
     for variant in others:
-        sums = tally.total(name, variant)
-        effect, plain = (compare(base, sums, metric, adjust=a, min_units=min_units) for a in (True, False))
+        sums = tally.total(name, variant, since)
+        effect, plain = (
+            NoResult(Reason.TOO_FEW_UNITS, why) if why else compare(base, sums, metric, adjust=a, min_units=min_units)
+            for a in (True, False)
+        )
         found = Compared(variant, _value(name, sums), sums.n, effect, plain)
         if isinstance(effect, Effect):
             found = replace(
@@ -191,54 +187,6 @@ def _value(name: str, sums: Sums) -> float | None:
     if METRICS[name].metric.kind is Kind.RATIO:
         return sums.totals[0] / sums.totals[1] if sums.totals[1] else None
     return float(sums.mean[0]) if sums.n else None
-
-
-def _splits(experiment: Experiment, tally: Tally) -> list[Split]:
-    out = []
-    before: Ranges = ((None, BUCKETS),)
-    for ramp in experiment.ramps:
-        shares = _shares(ramp.ranges)
-        units = {v: tally.entered[v, ramp.number] for v in tally.variants}
-        wanted = [v for v in tally.variants if shares.get(v, 0.0) > 0.0]
-        counts, expected = [units[v] for v in wanted], [shares[v] for v in wanted]
-        once: srm.Mismatch | NoResult
-        always: srm.Mismatch | NoResult
-        if len(wanted) < 2 or not _alike(before, ramp.ranges, wanted):
-            why = "units come into this ramp in other shares than it has, since a ramp before it left some of them out"
-            once = always = NoResult(Reason.TOO_FEW_UNITS, "one variant" if len(wanted) < 2 else why)
-        else:
-            once, always = srm.chi_square(counts, expected), srm.sequential(counts, expected)
-        out.append(Split(ramp.number, units, shares, once, always))
-        before = ramp.ranges
-    return out
-
-
-def _shares(ranges: Ranges) -> dict[str, float]:
-    out: dict[str, float] = {}
-    start = 0
-    for owner, end in ranges:
-        if owner is not None:
-            out[owner] = out.get(owner, 0.0) + (end - start) / BUCKETS
-        start = end
-    return out
-
-
-def _alike(before: Ranges, after: Ranges, variants: list[str]) -> bool:
-    """Whether units that took no part before come in in the same proportions as those that are quite new."""
-    entering = dict.fromkeys(variants, 0)
-    for owner, start, end in _pieces(before):
-        if owner is None:
-            for name, first, stop in _pieces(after):
-                if name in entering:
-                    entering[name] += max(0, min(end, stop) - max(start, first))
-    total, shares = sum(entering.values()), _shares(after)
-    whole = sum(shares[v] for v in variants)
-    return not total or all(abs(entering[v] / total - shares[v] / whole) < 0.002 for v in variants)
-
-
-def _pieces(ranges: Ranges) -> list[tuple[str | None, int, int]]:
-    starts = [0, *(end for _, end in ranges)]
-    return [(owner, start, end) for (owner, end), start in zip(ranges, starts, strict=False)]
 
 
 def _reason_to_stop(guards: tuple[GuardResult, ...], splits: tuple[Split, ...]) -> str:
@@ -283,18 +231,22 @@ def _verdict(
     return ("better" if better else "worse"), text
 
 
-def _timeline(tally: Tally, metric: str, alpha: float, tuning: float, min_units: int) -> list[Point]:
+def _timeline(tally: Tally, metric: str, alpha: float, tuning: float, min_units: int, since: int) -> list[Point]:
     control, *others = tally.variants
+    by = {v: tally.by_period(metric, v, since) for v in tally.variants}
+    so_far = {v: Sums.empty(METRICS[metric].metric.columns) for v in tally.variants}
     out = []
-    for period in tally.periods:
-        base = tally.total(metric, control, period)
+    for period in sorted({p for found in by.values() for p in found}):
+        for v, found in by.items():
+            if period in found:
+                so_far[v] += found[period]
         for variant in others:
-            sums = tally.total(metric, variant, period)
+            base, sums = so_far[control], so_far[variant]
             effect = compare(base, sums, METRICS[metric].metric, min_units=min_units)
             until, units = (period + 1) * tally.period_s * 1000, base.n + sums.n
             if isinstance(effect, NoResult):
                 out.append(Point(variant, until, units, None, None, None))
             else:
-                found = gavi(effect, alpha, tuning)
-                out.append(Point(variant, until, units, effect.estimate, found.low, found.high))
+                interval = gavi(effect, alpha, tuning)
+                out.append(Point(variant, until, units, effect.estimate, interval.low, interval.high))
     return out

@@ -58,6 +58,8 @@ class Tally:
         self.entered: Counter[tuple[str, int]] = Counter()
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
         self.mixed = self.events = self.lists = self.unattributed = 0
+        self.partitions: set[int] = set()
+        """Of `events`, that were counted."""
 
     def tell(self, unit: Unit) -> None:
         """The columns of a unit have changed. A unit of several variants is taken out and counted."""
@@ -87,7 +89,11 @@ class Tally:
             raise InputError(
                 f"a tally of {self.name} in periods of {self.period_s} s", f"one of {other.name}", "add like to like"
             )
+        both = sorted(self.partitions & other.partitions)
+        if both:
+            raise InputError("tallies of different partitions", f"partitions {both} in two of them", "add each once")
         out = self._like()
+        out.partitions = self.partitions | other.partitions
         for tally in (self, other):
             for cell, sums in tally.cells.items():
                 mine = out.cells.get(cell)
@@ -105,12 +111,20 @@ class Tally:
             setattr(out, counter, 0)
         return out
 
-    def total(self, metric: str, variant: str, until: int | None = None) -> Sums:
-        """Of all units of a variant that were first exposed up to a period (None: ever)."""
+    def total(self, metric: str, variant: str, since: int = 0) -> Sums:
+        """Of all units of a variant that were first exposed from a ramp on."""
         out = Sums.empty(self.metrics[metric].metric.columns)
-        for (v, _, period), sums in self.cells.items():
-            if v == variant and (until is None or period <= until):
+        for (v, ramp, _), sums in self.cells.items():
+            if v == variant and ramp >= since:
                 out += sums[metric]
+        return out
+
+    def by_period(self, metric: str, variant: str, since: int = 0) -> dict[int, Sums]:
+        """The same of the units of each period by itself."""
+        out: dict[int, Sums] = {}
+        for (v, ramp, period), sums in self.cells.items():
+            if v == variant and ramp >= since:
+                out[period] = out[period] + sums[metric] if period in out else sums[metric]
         return out
 
     @property
@@ -126,8 +140,9 @@ class Tally:
         ]
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         return {
-            "v": 1, "experiment": self.name, "variants": list(self.variants), "period_s": self.period_s, "cells": cells,
-            "entered": entered, **{counter: getattr(self, counter) for counter in COUNTERS},
+            "v": 1, "experiment": self.name, "variants": list(self.variants), "period_s": self.period_s,
+            "partitions": sorted(self.partitions), "cells": cells, "entered": entered,
+            **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
 
     @classmethod
@@ -145,6 +160,7 @@ class Tally:
                 }
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
+            out.partitions = set(map(int, plain["partitions"]))
             for counter in COUNTERS:
                 setattr(out, counter, int(plain[counter]))
         except (KeyError, TypeError, ValueError) as error:

@@ -19,6 +19,8 @@ COLUMNS = 8
 DAY_MS = 86_400_000
 BEFORE_DAYS = 14
 """How long before its first exposure a unit's covariates reach back."""
+MOST = 1e12
+"""Money beyond which a value is a slip, and counts as none."""
 KEPT_LISTS = 20
 """Of a user, for clicks that name theirs."""
 
@@ -142,6 +144,9 @@ class Units:
             if named is not None and self._on_impression:
                 self._expose(user, event.user_id, named, now)
             return
+        if named is not None and now - named.timestamp > self._window:
+            self.unattributed += 1
+            return
         shown = named or self._latest(user, now)
         if kind in self._judged:
             if shown is None:
@@ -180,7 +185,7 @@ class Units:
         self._add(user, shown, event.timestamp, CREDIT, float(_sign(shown.clicks) - before))
 
     def _convert(self, user: _User, event: Event, shown: _List | None) -> None:
-        value = event.value or 0.0
+        value = event.value if event.value is not None and abs(event.value) <= MOST else 0.0
         if shown is None or shown.unit is None or not shown.exposed:
             past = self._past(user, event.timestamp)
             past[CONVERSION] = 1.0

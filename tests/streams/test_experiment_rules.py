@@ -32,7 +32,10 @@ def started(present=(), versions=(), **more):
         ({"start": 5, "end": 5}, "a start before the end"),
         ({"learning": "isolated", "unit": "session"}, "users as units"),
         ({"method": "interleave", "variants": (A, B, Variant(name="c"))}, "two variants that learn together"),
-        ({"method": "bandit", "metric": "revenue"}, "successes and failures"),
+        ({"method": "bandit", "metric": "revenue", "unit": "session"}, "successes and failures"),
+        ({"method": "bandit"}, "sessions as units for a bandit"),
+        ({"method": "interleave", "guardrails": (Guardrail(metric="ctr"),)}, "neither guardrails nor forced"),
+        ({"learning": "isolated", "start": 9}, "from the beginning"),
         ({"salt": "holdout"}, "a salt that no other split uses"),
         ({"salt": "layer/l"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),
@@ -59,6 +62,8 @@ EXPLORES = Variant(name="b", explore=0.1)
         ({}, {}, "a name that no experiment has had, got 'x', which runs"),
         ({"variants": (A, EXPLORES)}, {"name": "y", "variants": (A, EXPLORES)}, "explore, as x does"),
         ({"salt": "s"}, {"name": "y", "salt": "s"}, "a salt of its own"),
+        ({"method": "interleave"}, {"name": "y", "method": "interleave"}, "explore, as x does"),
+        ({"variants": (A, EXPLORES)}, {"name": "y", "method": "interleave"}, "explore, as x does"),
         ({"layer": "l"}, {"name": "y", "layer": "l", "unit": "session"}, "use another layer"),
         ({"layer": "l", "layer_share": 0.7}, {"name": "y", "layer": "l", "layer_share": 0.5}, "at most 0.3"),
         ({"learning": "isolated"}, {"name": "y", "learning": "isolated"}, "one experiment at a time"),
@@ -96,8 +101,10 @@ def test_a_ramp_is_kept_and_refuses_what_is_unknown():
     assert grown.changed == 6
     with pytest.raises(InputError, match=r"variants of x \(a, b\), got c"):
         ramp(e, {"c": 1}, None, 7)
-    with pytest.raises(InputError, match="sum to more than 0"):
-        ramp(e, {"a": 0, "b": 0}, None, 7)
+    for weights, message in (({"a": 0, "b": 0}, "sum to more than 0"), ({"a": 1e12}, "weights from 0 to 1e9")):
+        with pytest.raises(InputError, match=message):
+            ramp(e, weights, None, 7)
+    assert ramp(e, {"a": 0}, None, 7).ranges[0][0] == "b"
 
 
 def test_what_was_stopped_stays_stopped():

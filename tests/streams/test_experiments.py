@@ -290,3 +290,13 @@ def test_interleaved_lists_are_drafted_from_both_variants():
             assert picked == 20 or len(mine) >= 9
     firsts = Counter(o.recommendation.items[0].variant for o in outcomes)
     assert 200 < firsts["control"] < 300 > firsts["popular"] > 200
+
+
+def test_an_experiment_that_this_worker_cannot_do_is_left_out_and_told(caplog):
+    elsewhere = (Variant(name="control"), Variant(name="new", sources=("popular-500",)))
+    other = (Variant(name="control"), Variant(name="new", blend=BlendChange(add={"popular-500": 1.0})))
+    for variants in (elsewhere, other):
+        e = begin(Definition(name="x", variants=variants), {}, (*LISTS, "popular-500"), {}, now_ms=1)
+        _, outcomes = play(LOG[:50], e)
+        assert not any(o.recommendation.experiments for o in outcomes)
+    assert caplog.text.count("popular-500 are not known here") == 2

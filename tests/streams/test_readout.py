@@ -233,7 +233,7 @@ def test_four_readers_of_a_part_each_add_up_to_one_of_all(played):
     whole = read(None)
     parts = [Tally.from_plain(json.loads(json.dumps(read(frozenset({p})).plain())), definition()) for p in range(4)]
     added = parts[3] + parts[0] + (parts[2] + parts[1])
-    assert added.plain() == whole.plain() == fold(events, lists).plain()
+    assert added.plain() == whole.plain() == fold(events, lists).plain() | {"partitions": [0, 1, 2, 3]}
 
 
 def test_tallies_of_something_else_are_refused():
@@ -258,3 +258,9 @@ def test_a_look_while_workers_are_behind_changes_nothing(played):
         assert readout.tally().events == n + 1
     assert readout.tally().plain() == fold(events, lists).plain()
     assert readout.answered == len(events)
+
+
+def test_the_same_part_is_not_added_twice(played):
+    tally = fold(*played)
+    with pytest.raises(InputError, match="add each once"):
+        tally + tally

@@ -9,7 +9,7 @@ import pytest
 from online_models.experiments.effects import NoResult
 from online_models.experiments.guardrails import Verdict
 from online_models.experiments.srm import Mismatch
-from streams.contracts.experiments import Guardrail
+from streams.contracts.experiments import Guardrail, Variant
 from streams.experiment_rules import alone, ramp
 from streams.readout.fold import Readout
 from streams.readout.result import read_out
@@ -69,6 +69,7 @@ def test_the_shares_of_each_ramp_are_judged_by_themselves():
     e = alone(definition(traffic=0.1), 0)
     grown = ramp(e, {}, 1.0, 1)
     skewed = ramp(alone(definition(traffic=0.5), 0), {"control": 1, "new": 9}, 1.0, 1)
+    paused = ramp(ramp(alone(definition(traffic=0.2), 0), {}, 0.0, 1), {}, 1.0, 2)
     t = Tape()
     for n in range(200):
         t.add(n, "a", user=f"u{n}", shown="b", variant=("control", "new")[n % 2], ramp=n // 100)
@@ -77,6 +78,34 @@ def test_the_shares_of_each_ramp_are_judged_by_themselves():
     assert [isinstance(s.always, Mismatch) for s in read_out(grown, tally).splits] == [True, True]
     # The control shrinks: who comes in now, and was left out before, comes in in other shares than those who are new.
     assert [isinstance(s.always, Mismatch) for s in read_out(skewed, tally).splits] == [True, False]
+    assert all(
+        "begin a new experiment" in c.effect.message for m in read_out(skewed, tally).metrics for c in m.variants
+    )
+    assert not any(isinstance(s.always, Mismatch) and s.always.alarm for s in read_out(paused, tally).splits)
+
+
+def test_units_of_other_proportions_are_not_pooled():
+    """Nobody's variant matters, and everybody clicks half as much after the ramp: pooled, the one that grew would look worse."""
+    e = ramp(
+        alone(definition(variants=(Variant(name="control", weight=9), Variant(name="new"))), 0),
+        {"control": 1, "new": 1},
+        None,
+        1,
+    )
+    rng = random.Random(8)
+    t = Tape()
+    for n in range(4_000):
+        late = n >= 2_000
+        variant = "new" if rng.random() < (0.5 if late else 0.1) else "control"
+        for at in (0, 10):
+            t.add(100 * n + at, "x", "odd", user=f"u{n}", shown="b", variant=variant, ramp=int(late))
+            clicks = rng.random() < (0.15 if late else 0.5)
+            t.add(100 * n + at + 1, "b" if clicks else "c", user=f"u{n}", shown="", variant=variant, ramp=int(late))
+    found = read_out(e, t.play().tally())
+    assert (found.since, found.decision) == (1, "no result yet")
+    [c] = found.metrics[0].variants
+    assert found.metrics[0].units + c.units == pytest.approx(2_000, abs=60)
+    assert c.always.low < 0.0 < c.always.high
 
 
 @pytest.mark.parametrize(("bias", "decision"), [(0.5, "no result yet"), (0.8, "better"), (0.2, "worse")])

@@ -1,0 +1,97 @@
+"""The shares of an experiment's ramps: do the units have them, and since when may variants be compared?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from online_models.experiments import srm
+from online_models.experiments.effects import NoResult, Reason
+from online_models.experiments.split import BUCKETS, Ranges
+from streams.contracts.experiments import Experiment
+
+from .tally import Tally
+
+
+@dataclass(frozen=True)
+class Split:
+    """Units first exposed under one ramp, by variant, against the shares it gives. ``always`` may be looked at always."""
+
+    ramp: int
+    units: dict[str, int]
+    shares: dict[str, float]
+    once: srm.Mismatch | NoResult
+    always: srm.Mismatch | NoResult
+
+
+def splits(experiment: Experiment, tally: Tally) -> tuple[Split, ...]:
+    """Of each ramp, the units that were first exposed under it."""
+    out = []
+    for n, ramp in enumerate(experiment.ramps):
+        shares = shares_of(ramp.ranges)
+        units = {v: tally.entered[v, ramp.number] for v in tally.variants}
+        wanted = [v for v in tally.variants if shares.get(v, 0.0) > 0.0]
+        counts, expected = [units[v] for v in wanted], [shares[v] for v in wanted]
+        once: srm.Mismatch | NoResult
+        always: srm.Mismatch | NoResult
+        if len(wanted) < 2 or not _alike(experiment, n, wanted):
+            why = "units come into this ramp in other shares than it has, since a ramp before it left some of them out"
+            once = always = NoResult(Reason.TOO_FEW_UNITS, "one variant" if len(wanted) < 2 else why)
+        else:
+            once, always = srm.chi_square(counts, expected), srm.sequential(counts, expected)
+        out.append(Split(ramp.number, units, shares, once, always))
+    return tuple(out)
+
+
+def comparable(experiment: Experiment) -> tuple[int, str]:
+    """The ramp since which first exposures can be compared, and why they cannot be at all, or nothing.
+
+    It is the one since which the variants have had their present proportions. Who was first exposed before is left out: some of them were
+    moved, and who comes back to be seen in two variants is another kind than who does not; and if the metric changes with time, units of
+    two mixtures differ where variants do not. Who is first exposed since then is a random split.
+    """
+    ramps = experiment.ramps
+    since = len(ramps) - 1
+    while since > 0 and _proportions(ramps[since - 1].ranges) == _proportions(ramps[since].ranges):
+        since -= 1
+    present = shares_of(ramps[-1].ranges)
+    wanted = [v.name for v in experiment.definition.variants if present.get(v.name, 0.0) > 0.0]
+    if all(_alike(experiment, n, wanted) for n in range(since, len(ramps))):
+        return ramps[since].number, ""
+    return ramps[since].number, "who had been left out came in in other shares than who is new: begin a new experiment"
+
+
+def shares_of(ranges: Ranges) -> dict[str, float]:
+    """Share of all units, by variant."""
+    out: dict[str, float] = {}
+    for owner, start, end in _pieces(ranges):
+        if owner is not None:
+            out[owner] = out.get(owner, 0.0) + (end - start) / BUCKETS
+    return out
+
+
+def _proportions(ranges: Ranges) -> dict[str, float]:
+    shares = shares_of(ranges)
+    whole = sum(shares.values()) or 1.0
+    return {v: round(share / whole, 3) for v, share in sorted(shares.items())}
+
+
+def _alike(experiment: Experiment, n: int, variants: Sequence[str]) -> bool:
+    """Whether units that no ramp before the n-th had come in in the same proportions as those that are quite new."""
+    ramps = experiment.ramps
+    free = [(0, BUCKETS)]
+    for earlier in ramps[:n]:
+        none = [(start, end) for owner, start, end in _pieces(earlier.ranges) if owner is None]
+        free = [(max(a, c), min(b, d)) for a, b in free for c, d in none if max(a, c) < min(b, d)]
+    entering = dict.fromkeys(variants, 0)
+    for owner, start, end in _pieces(ramps[n].ranges):
+        if owner in entering:
+            entering[owner] += sum(max(0, min(end, b) - max(start, a)) for a, b in free)
+    total, shares = sum(entering.values()), shares_of(ramps[n].ranges)
+    whole = sum(shares.get(v, 0.0) for v in variants)
+    return not total or all(abs(entering[v] / total - shares.get(v, 0.0) / whole) < 0.002 for v in variants)
+
+
+def _pieces(ranges: Ranges) -> list[tuple[str | None, int, int]]:
+    starts = [0, *(end for _, end in ranges)]
+    return [(owner, start, end) for (owner, end), start in zip(ranges, starts, strict=False)]

@@ -60,8 +60,8 @@ def default_place(settings: Settings) -> str:
 
 
 def in_use(settings: Settings) -> InUse:
-    """What the workers are at, by topics ``models``, ``models.decisions`` and ``models.status``."""
-    from infra import models
+    """What the workers are at, by topics ``models``, ``models.decisions``, ``models.status`` and ``experiments``."""
+    from infra import experiments, models
     from offline.publish import InUse
 
     known = models.read(settings)
@@ -73,6 +73,7 @@ def in_use(settings: Settings) -> InUse:
         next_in_line.version if next_in_line is not None else None,
         *(w.live for w in found.workers),
         *(w.candidate for w in found.workers),
+        *(name for e in experiments.read(settings).values() if e.state == "running" for name in e.models),
     }
     return InUse(known.fleet.wanted.live, rejected, frozenset(version for version in kept if version), found.comparing)
 

@@ -17,7 +17,9 @@ from infra.settings import Settings
 from offline.publish import InUse
 from online_models.errors import InputError, ServiceError
 from streams import fleet
+from streams.contracts.experiments import Definition, Variant
 from streams.contracts.models import Announcement, Decision, TrainedOn, WorkerStatus
+from streams.experiment_rules import begin, stop
 from streams.fleet import Fleet
 from tests.integration.stream_support import read
 
@@ -129,3 +131,14 @@ def test_what_an_operator_decides_while_old_decisions_are_taken_off_counts(setti
 def test_without_topics_the_remedy_is_named(settings: Settings) -> None:
     with pytest.raises(ServiceError, match="headrace topics create"):
         models(settings, "list")
+
+
+def test_what_an_experiment_names_stays_published(settings: Settings) -> None:
+    topics.create(settings, 1)
+    named = announcement("tried", 1)
+    variants = (Variant(name="a"), Variant(name="b", model="tried"))
+    running = begin(Definition(name="x", variants=variants), {}, (), {"tried": named}, 1)
+    tell(settings, settings.topics.experiments, "x", running)
+    assert in_use(settings).kept == {"tried"}
+    tell(settings, settings.topics.experiments, "x", stop(running, 2))
+    assert in_use(settings).kept == frozenset()

@@ -105,7 +105,7 @@ def judge(candidate: Artefact, log: Log, live: Artefact | None = None, config: G
         for metric in METRICS:
             d = paired(ours, theirs, metric, config)
             differences[metric] = d
-            if d.low < -config.margin * d.other:
+            if max(d.low, -d.other) < -config.margin * d.other:  # nothing falls by more than all of it
                 faults.append(
                     f"{metric} {d.candidate:.4f} against {d.other:.4f}: difference {d.mean:+.4f}, interval {d.low:+.4f} to "
                     f"{d.high:+.4f}, allowed {-config.margin * d.other:+.4f}"

@@ -136,7 +136,7 @@ class Blend:
         if not 0.0 <= lr <= MAX_LR:
             raise ValueError(f"expected a learning rate from 0 to {MAX_LR}, got {lr}; correct it")
         self.lr, self.eps = lr, eps
-        self.hidden = hidden or Hidden([], features, 0)
+        self.hidden = hidden or Hidden(features, features, 0)
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:
             self.weights[0] = np.rint(prior / W_UNIT) * W_UNIT

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ._kernels import fast_log
+from ._kernels import fast_log, fast_tanh
 from .losses import dot
 
-FACTORS = ("dot_last", "cos_last", "cos_recent", "match_own", "match_recent", "age_last", "age_recent")
+FACTORS = ("match", "dot_last", "cos_last", "cos_recent", "match_own", "match_recent", "age_last", "age_recent")
 VISITS = ("transition_2", "transition_3", "transition_back", "far", "log_far", "far_cosine", "log_far_cosine")
 MEAN_OF, AGES_OF = 10, 5
 """Latest items whose mean direction, and whose mean age, a candidate is compared with."""
@@ -28,7 +28,20 @@ def _log_seconds(now: int, first: int) -> Any:
     return fast_log(np.float32(1.0) + np.float32(max(now - first, 0)) * np.float32(0.001))
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
+def _dots(v: Any, own: Any, context: Any, last: Any, mean: Any) -> Any:
+    """Products of a vector with four others, and its own square, in one go."""
+    a = b = c = d = square = np.float32(0.0)
+    for j in range(v.shape[0]):
+        a += v[j] * own[j]
+        b += v[j] * context[j]
+        c += v[j] * last[j]
+        d += v[j] * mean[j]
+        square += v[j] * v[j]
+    return a, b, c, d, square
+
+
+@njit(cache=True, error_model="numpy")
 def by_factors(
     x: Any, rows: Any, n: int, c: int, vectors: Any, own: Any, user: Any, recent: Any, first_ms: Any, now: int
 ) -> None:
@@ -52,18 +65,18 @@ def by_factors(
             ages += _log_seconds(now, first_ms[recent[r]]) / np.float32(m)
         age = _log_seconds(now, first_ms[recent[0]])
     for i in range(n):
-        v = vectors[rows[i]]
-        x[i, c + 3] = np.tanh(dot(own, v) * half)
-        x[i, c + 4] = np.tanh(dot(context, v) * half)
+        mine, late, near, among, square = _dots(vectors[rows[i]], own, context, last, mean)
+        x[i, c] = half + half * fast_tanh((mine + late) * half)
+        x[i, c + 4] = fast_tanh(mine * half)
+        x[i, c + 5] = fast_tanh(late * half)
         if some:
-            size = np.sqrt(dot(v, v) + tiny)
-            near = dot(last, v)
-            x[i, c] = np.tanh(near * half)
-            x[i, c + 1] = near / (length * size)
-            x[i, c + 2] = dot(mean, v) / size
-            mine = _log_seconds(now, first_ms[rows[i]])
-            x[i, c + 5] = min(abs(mine - age) * np.float32(0.2), np.float32(1.5))
-            x[i, c + 6] = min(abs(mine - ages) * np.float32(0.2), np.float32(1.5))
+            size = np.float32(1.0) / np.sqrt(square + tiny)
+            x[i, c + 1] = fast_tanh(near * half)
+            x[i, c + 2] = near * size / length
+            x[i, c + 3] = among * size
+            old = _log_seconds(now, first_ms[rows[i]])
+            x[i, c + 6] = min(abs(old - age) * np.float32(0.2), np.float32(1.5))
+            x[i, c + 7] = min(abs(old - ages) * np.float32(0.2), np.float32(1.5))
 
 
 @njit(cache=True)

@@ -15,25 +15,25 @@ from numba import njit
 from . import closeness, habits
 from ._kernels import fast_log
 from .base import BOUGHT, CARTED, LIKED, FloatArray
-from .losses import dot
 from .repeats import due
 
-PER_SOURCE = 5
+SOURCE = ("inv_rank", "ratio", "log_ratio", "listed", "log_rank")
+"""What a source says of an item: one column for each source, feature by feature."""
+PER_SOURCE = len(SOURCE)
 ITEM = ("events_since", "seconds_since", "inv_events_since", "inv_events_since_20", "count", "age", "rare")
 OWN_NAMES = (
     "own", "own_count", "own_share", "own_seconds", "own_inv_distinct", "own_log_distinct", "own_in_session", "own_once",
     "own_last", "own_due", "own_bought", "own_carted", "own_liked",
 )  # fmt: skip
-PAIR = ("transition", "log_transition", "share_of_sources", "match")
+PAIR = ("transition", "log_transition", "share_of_sources")
 LAST = "deep_match"
 """The last column before the hidden units: how near the deep model has the item to the session."""
 
 
 def feature_names(lists: tuple[str, ...], half_lives: int, units: int = 0) -> tuple[str, ...]:
     """Names of the columns, in order, for these candidate lists, this number of popularity half-lives and of hidden units."""
-    per = [f"{s}.{f}" for s in lists for f in ("inv_rank", "log_rank", "ratio", "log_ratio", "listed")]
     return (
-        *per,
+        *(f"{s}.{f}" for f in SOURCE for s in lists),
         *(f"share-{h}" for h in range(half_lives)),
         *ITEM,
         *OWN_NAMES,
@@ -61,7 +61,6 @@ def unite(
         if minmax[s]:
             floor = scores[s, counts[s] - 1]
         span = best - floor
-        base = PER_SOURCE * s
         for r in range(counts[s]):
             row = items[s, r]
             at = mark[row] - 1
@@ -72,11 +71,11 @@ def unite(
                 x[n, :] = 0.0
                 n += 1
             ratio = (scores[s, r] - floor) / span if span > 0.0 else np.float32(1.0)
-            x[at, base] = inv[r]
-            x[at, base + 1] = log_rank[r]
-            x[at, base + 2] = ratio
-            x[at, base + 3] = np.float32(1.0) + fast_log(ratio + np.float32(0.001)) * np.float32(1.0 / 6.91)
-            x[at, base + 4] = 1.0
+            x[at, s] = inv[r]
+            x[at, n_lists + s] = ratio
+            x[at, 2 * n_lists + s] = np.float32(1.0) + fast_log(ratio + np.float32(0.001)) * np.float32(1.0 / 6.91)
+            x[at, 3 * n_lists + s] = 1.0
+            x[at, 4 * n_lists + s] = log_rank[r]
     for i in range(n):
         mark[rows[i]] = 0
     return n
@@ -86,7 +85,7 @@ def unite(
 def describe(
     x: Any, rows: Any, n: int, first: int, n_lists: int, pop: Any, pop_total: Any, last_n: Any, last_ms: Any, first_ms: Any, count: Any,
     events: int, now: int, own: Any, n_events: int, session_seq: int, mark: Any, t_keys: Any, t_weights: Any, t_from: int,
-    t_to: int, t_total: float, vectors: Any, user: Any,
+    t_to: int, t_total: float,
 ) -> None:  # fmt: skip
     """Fill the columns from ``first`` on. Ages are in events and seconds; ``own`` has dtype OWN, the latest last."""
     n_own = own.shape[0]
@@ -136,14 +135,13 @@ def describe(
         c += 13
         listed = np.float32(0.0)
         for s in range(n_lists):
-            listed += x[i, PER_SOURCE * s + 4]
+            listed += x[i, 3 * n_lists + s]
         x[i, c + 2] = listed / np.float32(n_lists)
-        x[i, c + 3] = one / (one + np.exp(-dot(user, vectors[row])))
     for i in range(n_own):
         mark[own[i]["item"]] = 0
     for i in range(n):
         mark[rows[i]] = i + 1
-    c = first + n_pop + 20
+    c = first + n_pop + len(ITEM) + len(OWN_NAMES)
     for t in range(t_from, t_to):
         at = mark[t_keys[t]] - 1
         if at >= 0:
@@ -174,10 +172,6 @@ def prior(features: tuple[str, ...]) -> FloatArray:
     return out
 
 
-def seen_by_units(features: tuple[str, ...]) -> list[int]:
-    """The columns that hidden units are sums of: of a source the rank alone, and all that is not of a source."""
-    return [
-        i
-        for i, name in enumerate(features)
-        if name.endswith(".log_rank") or not ("." in name or name.startswith("hidden-"))
-    ]
+def seen_by_units(lists: tuple[str, ...]) -> int:
+    """The first of the columns that hidden units are sums of, up to `LAST`: of a source the rank alone, and all that is not of a source."""
+    return SOURCE.index("log_rank") * len(lists)

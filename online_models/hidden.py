@@ -23,30 +23,32 @@ FINEST, COARSEST = -30, -1
 """Powers of two that a step may be a multiple of."""
 _LITTLE = np.float32(1e-4)
 """A candidate with less of an error than this is not worth a look."""
-_ROWS = 192
-"""Candidates that are multiplied at a time: few enough that the product is never shared out to other threads."""
+_ONE_THREAD = 250_000
+"""Products of two numbers that are summed up at a time: few enough that the work is never shared out to other threads."""
 
 
 @njit(cache=True)
-def _take(x: Any, begin: int, end: int, cols: Any, out: Any) -> None:
-    for i in range(begin, end):
-        for f in range(cols.shape[0]):
-            out[i - begin, f] = x[i, cols[f]]
+def _rectify(sums: Any, x: Any, at: int) -> None:
+    for i in range(sums.shape[0]):
+        for h in range(sums.shape[1]):
+            x[i, at + h] = max(sums[i, h], np.float32(0.0))
 
 
 @njit(cache=True)
 def _propose(
-    x: Any, n: int, cols: Any, at: int, errors: Any, out_weights: Any, squares: Any, lr: float, eps: float, sizes: Any, powers: Any,
+    x: Any, n: int, first: int, at: int, errors: Any, out_weights: Any, squares: Any, lr: float, eps: float, sizes: Any, powers: Any,
     numbers: Any,
 ) -> None:  # fmt: skip
-    columns = cols.shape[0]
-    g = np.empty(columns, np.float32)
-    for h in range(numbers.shape[0]):
-        g[:] = np.float32(0.0)
-        for i in range(n):
-            if x[i, at + h] > 0.0 and abs(errors[i]) > _LITTLE:
-                for f in range(columns):
-                    g[f] += errors[i] * x[i, cols[f]]
+    units, columns = numbers.shape
+    gradients = np.zeros((units, columns), np.float32)
+    for i in range(n):
+        if abs(errors[i]) > _LITTLE:
+            for h in range(units):
+                if x[i, at + h] > 0.0:
+                    for f in range(columns):
+                        gradients[h, f] += errors[i] * x[i, first + f]
+    for h in range(units):
+        g = gradients[h]
         total, most = 0.0, 0.0
         for f in range(columns):
             total += np.float64(g[f]) * g[f]
@@ -77,27 +79,23 @@ def _apply(weights: Any, fast: Any, squares: Any, sizes: Any, powers: Any, numbe
 
 
 class Hidden:
-    """``units`` sums over the features in ``columns``; they stand in the columns from ``at`` on."""
+    """``units`` sums over the columns from ``first`` to ``at`` (without it); they stand in the columns from ``at`` on."""
 
-    def __init__(
-        self, columns: list[int], at: int, units: int, lr: float = 0.03, eps: float = 0.001, seed: int = 0
-    ) -> None:
-        self.columns = np.array(columns, np.int32)
-        self.at, self.units, self.lr, self.eps = at, units, lr, eps
-        n = len(columns)
+    def __init__(self, first: int, at: int, units: int, lr: float = 0.03, eps: float = 0.001, seed: int = 0) -> None:
+        self.first, self.at, self.units, self.lr, self.eps = first, at, units, lr, eps
+        n = self.columns = at - first
         start = np.random.default_rng(seed).normal(0.0, 1.0 / np.sqrt(max(n, 1)), (units, n))
         self.weights: npt.NDArray[np.float64] = np.rint(start / START) * START
         self.squares: npt.NDArray[np.float64] = np.zeros(units)
         self._fast: FloatArray = np.ascontiguousarray(self.weights.T, np.float32)
         self.nbytes_of_step = units * (3 + n)
-        self._work: FloatArray = np.empty((_ROWS, n), np.float32)
+        self._at_a_time = max(_ONE_THREAD // max(units * n, 1), 1)
 
     def fill(self, x: FloatArray, n: int) -> None:
         """Fill the units' columns of the first ``n`` rows of ``x``."""
-        for begin in range(0, n if self.units else 0, _ROWS):
-            end = min(begin + _ROWS, n)
-            _take(x, begin, end, self.columns, self._work)
-            np.maximum(self._work[: end - begin] @ self._fast, 0.0, out=x[begin:end, self.at : self.at + self.units])
+        for begin in range(0, n if self.units else 0, self._at_a_time):
+            rows = x[begin : min(begin + self._at_a_time, n)]
+            _rectify(rows[:, self.first : self.at] @ self._fast, rows, self.at)
 
     def propose(self, x: FloatArray, n: int, errors: FloatArray, weights: FloatArray) -> bytes:
         """The packed step: sizes, powers of two and numbers. Changes nothing.
@@ -105,16 +103,16 @@ class Hidden:
         ``errors`` [n] are probabilities minus what came; ``weights`` the blend's of all columns.
         """
         sizes, powers = np.empty(self.units, np.int16), np.empty(self.units, np.int8)
-        numbers = np.empty((self.units, len(self.columns)), np.int8)
+        numbers = np.empty((self.units, self.columns), np.int8)
         out = weights[self.at : self.at + self.units]
-        _propose(x, n, self.columns, self.at, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
+        _propose(x, n, self.first, self.at, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
         return sizes.tobytes() + powers.tobytes() + numbers.tobytes()
 
     def apply(self, step: bytes) -> None:
         """Add a packed step of `nbytes_of_step`. Any order of any steps gives the same bits."""
         sizes = np.frombuffer(step, np.int16, self.units)
         powers = np.frombuffer(step, np.int8, self.units, 2 * self.units)
-        numbers = np.frombuffer(step, np.int8, offset=3 * self.units).reshape(self.units, len(self.columns))
+        numbers = np.frombuffer(step, np.int8, offset=3 * self.units).reshape(self.units, self.columns)
         _apply(self.weights, self._fast, self.squares, sizes, powers, numbers)
 
     def snapshot(self) -> Arrays:

@@ -78,7 +78,7 @@ class Candidates:
         describe(
             x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
             table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.scratch.mark,
-            rows.keys, rows.weights, start, stop, total, k.factors.vectors, user,
+            rows.keys, rows.weights, start, stop, total,
         )  # fmt: skip
         k.habits.describe(x, self.rows, n, self._habits, self._own, k.rating_max)
         c, far = self._close, k.far

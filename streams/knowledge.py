@@ -31,7 +31,7 @@ from .models import Models, restore_parts, state_of
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 4
+SCHEMA = 5
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 

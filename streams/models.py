@@ -71,9 +71,7 @@ class Models:
         self.lists = tuple(name for source in self.sources for name in source.lists)
         b = config.blend
         self.features = feature_names(self.lists, len(s.popularity), b.units)
-        units = Hidden(
-            seen_by_units(self.features), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed
-        )
+        units = Hidden(seen_by_units(self.lists), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed)
         self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units)
         self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from online_models.base import FloatArray, IntArray
-from online_models.features import PER_SOURCE
+from online_models.features import PER_SOURCE, SOURCE
 
 FILL = "fill"
 """Source of the items that fill up a list where the sources name too few."""
@@ -29,15 +29,14 @@ _PLAIN = {
 
 
 @njit(cache=True)
-def _loudest(x: Any, at: Any, w: Any, n_lists: int, out: Any) -> None:
+def _loudest(x: Any, at: Any, w: Any, n_lists: int, listed: int, out: Any) -> None:
     for i in range(at.shape[0]):
         best, loud = 0, -1e30
         for s in range(n_lists):
-            base = PER_SOURCE * s
-            if x[at[i], base + 4] == 0.0:
+            if x[at[i], listed * n_lists + s] == 0.0:
                 continue
             total = 0.0
-            for f in range(base, base + PER_SOURCE):
+            for f in range(s, PER_SOURCE * n_lists, n_lists):
                 total += x[at[i], f] * w[f]
             if total > loud:
                 best, loud = s, total
@@ -47,7 +46,7 @@ def _loudest(x: Any, at: Any, w: Any, n_lists: int, out: Any) -> None:
 def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> list[int]:
     """For rows ``at`` of the feature matrix, the source whose five features add most to the score."""
     out = np.zeros(len(at), np.int32)
-    _loudest(x, at, weights, n_lists, out)
+    _loudest(x, at, weights, n_lists, SOURCE.index("listed"), out)
     return out.tolist()
 
 

@@ -63,8 +63,8 @@ class Replay:
     progress: Callable[[int, int], None] = lambda done, total: None
     topic: str = "events"
     model: Path | None = None
-    experiments: tuple[Experiment, ...] = ()
     """Folder of an artefact of the deep model that answers from the start; it learns newcomers, and nothing takes its place."""
+    experiments: tuple[Experiment, ...] = ()
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(self.config, self.topic)

@@ -30,6 +30,7 @@ def test_the_factors_columns(n_recent: int) -> None:
     ages = np.log1p((now - first_ms) / 1000)
     for at, row in enumerate(rows.tolist()):
         v, right = vectors[row], dict.fromkeys(FACTORS, 0.0)
+        right["match"] = 1 / (1 + math.exp(-float(user @ v)))
         right["match_own"], right["match_recent"] = math.tanh(own @ v / 2), math.tanh((user - own) @ v / 2)
         if n_recent:
             right["dot_last"] = math.tanh(vectors[recent[0]] @ v / 2)

@@ -10,7 +10,17 @@ import numpy as np
 
 from online_models import closeness, habits
 from online_models.base import BOUGHT, CARTED, LIKED, OWN, RATED
-from online_models.features import ITEM, LAST, OWN_NAMES, PAIR, PER_SOURCE, describe, feature_names, unite
+from online_models.features import (
+    ITEM,
+    LAST,
+    OWN_NAMES,
+    PAIR,
+    PER_SOURCE,
+    describe,
+    feature_names,
+    seen_by_units,
+    unite,
+)
 
 LISTS, K, N = ("a", "b", "mf"), 6, 40
 INV = (1.0 / (1.0 + np.arange(K))).astype(np.float32)
@@ -20,7 +30,8 @@ MINMAX = np.array([False, False, True])
 
 def test_the_names_are_the_columns_in_order() -> None:
     names = feature_names(LISTS, 2)
-    assert names[:6] == ("a.inv_rank", "a.log_rank", "a.ratio", "a.log_ratio", "a.listed", "b.inv_rank")
+    assert names[:4] == ("a.inv_rank", "b.inv_rank", "mf.inv_rank", "a.ratio")
+    assert names[seen_by_units(LISTS) :][:4] == ("a.log_rank", "b.log_rank", "mf.log_rank", "share-0")
     assert names[PER_SOURCE * 3 :] == (
         "share-0", "share-1", *ITEM, *OWN_NAMES, *PAIR, *habits.NAMES, *closeness.FACTORS, *closeness.VISITS, LAST,
     )  # fmt: skip
@@ -54,7 +65,7 @@ def test_the_union_holds_each_row_once_with_what_each_source_says() -> None:
         assert rows.tolist() == list(dict.fromkeys(r for found in listed for r in found))  # in order of first sight
         for at, row in enumerate(rows.tolist()):
             for s, found in enumerate(listed):
-                got = x[at, PER_SOURCE * s : PER_SOURCE * (s + 1)].tolist()
+                got = x[at, s : 3 * PER_SOURCE : 3].tolist()
                 if row not in found:
                     assert got == [0.0] * PER_SOURCE
                     continue
@@ -64,10 +75,10 @@ def test_the_union_holds_each_row_once_with_what_each_source_says() -> None:
                 ratio = (float(scores[s, r]) - floor) / span if span > 0 else 1.0
                 right = [
                     1 / (1 + r),
-                    1 - math.log(1 + r) / math.log(K + 1),
                     ratio,
                     1 + math.log(ratio + 0.001) / 6.91,
                     1,
+                    1 - math.log(1 + r) / math.log(K + 1),
                 ]
                 np.testing.assert_allclose(got, right, atol=1e-4)
 
@@ -112,7 +123,7 @@ def plain(row: int, w: dict[str, Any]) -> list[float]:
     p = pairs.get(row, 0.0) / w["t_total"]
     out += [p, 1 + math.log(p + 0.001) / 6.91] if row in pairs else [0.0, 0.0]
     sources = sum(row in found for found in w["listed"]) / 3
-    return [*out, sources, 1 / (1 + math.exp(-float(w["vectors"][row] @ w["user"])))]
+    return [*out, sources]
 
 
 def some_world(rng: np.random.Generator, now: int) -> dict[str, Any]:
@@ -129,7 +140,6 @@ def some_world(rng: np.random.Generator, now: int) -> dict[str, Any]:
         "first_ms": rng.integers(0, 5_000_000, N), "count": rng.integers(1, 90, N), "now": now, "own": own,
         "n_events": 60, "session_seq": 30, "keys": rng.permutation(N)[:12].astype(np.int32),
         "weights": rng.random(12).astype(np.float32), "t_total": 7.0,
-        "vectors": rng.normal(size=(N, 4)).astype(np.float32), "user": rng.normal(size=4).astype(np.float32),
     }  # fmt: skip
 
 
@@ -146,7 +156,6 @@ def test_every_column_says_what_its_name_says() -> None:
         describe(
             x, rows, n, PER_SOURCE * 3, 3, w["pop"], w["total"], w["last_n"], w["last_ms"], w["first_ms"], w["count"], w["events"],
             w["now"], w["own"], w["n_events"], w["session_seq"], mark, w["keys"], w["weights"], 3, 9, w["t_total"],
-            w["vectors"], w["user"],
         )  # fmt: skip
         assert not mark.any()
         names = ("share-0", "share-1", *ITEM, *OWN_NAMES, *PAIR)

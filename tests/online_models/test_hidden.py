@@ -11,12 +11,12 @@ import pytest
 from online_models.blend import Blend
 from online_models.hidden import FINEST, Hidden
 
-COLUMNS, UNITS, FEATURES = [0, 2, 3, 5], 6, 7
+FIRST, UNITS, FEATURES = 3, 6, 7
 ALL = np.zeros(1, np.int32)
 
 
 def made(units: int = UNITS, **more: Any) -> Blend:
-    return Blend(1, FEATURES + units, hidden=Hidden(COLUMNS, FEATURES, units, **more))
+    return Blend(1, FEATURES + units, hidden=Hidden(FIRST, FEATURES, units, **more))
 
 
 def union(blend: Blend, rng: np.random.Generator, n: int = 30) -> Any:
@@ -32,10 +32,11 @@ def frozen(blend: Blend) -> dict[str, bytes]:
 
 def test_the_columns_are_rectified_sums_of_the_features() -> None:
     blend, rng = made(), np.random.default_rng(0)
+    blend.hidden._at_a_time = 192
     x = np.full((500, FEATURES + UNITS), -7.0, np.float32)
     x[:, :FEATURES] = rng.random((500, FEATURES))
     blend.hidden.fill(x, 450)  # more than are multiplied at a time
-    right = np.maximum(x[:450, COLUMNS].astype(float) @ blend.hidden.weights.T, 0.0)
+    right = np.maximum(x[:450, FIRST:FEATURES].astype(float) @ blend.hidden.weights.T, 0.0)
     np.testing.assert_allclose(x[:450, FEATURES:], right, atol=1e-5)
     assert (right > 0).any()
     assert (right == 0).any()
@@ -43,7 +44,7 @@ def test_the_columns_are_rectified_sums_of_the_features() -> None:
 
 
 def loss(blend: Blend, weights: Any, x: Any, target: int) -> float:
-    hidden = np.maximum(x[:, COLUMNS].astype(float) @ weights.T, 0.0)
+    hidden = np.maximum(x[:, FIRST:FEATURES].astype(float) @ weights.T, 0.0)
     w = blend.weights[0]
     scores = x[:, :FEATURES] @ w[:FEATURES] + hidden @ w[FEATURES:]
     return float(np.log(np.exp(scores - scores[target]).sum()))
@@ -96,9 +97,9 @@ def test_what_no_weighted_sum_can_say_is_learned() -> None:
         blend, rng, losses = made(units), np.random.default_rng(3), []
         for _ in range(4_000):
             x = np.zeros((20, FEATURES + units), np.float32)
-            x[:, [0, 2]] = rng.integers(0, 2, (20, 2))
-            x[:, 3] = 1.0
-            alike = np.flatnonzero(x[:, 0] == x[:, 2])
+            x[:, [3, 5]] = rng.integers(0, 2, (20, 2))
+            x[:, 4] = 1.0
+            alike = np.flatnonzero(x[:, 3] == x[:, 5])
             if len(alike):
                 target = int(rng.choice(alike))
                 blend.hidden.fill(x, 20)

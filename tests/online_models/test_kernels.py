@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from online_models._kernels import drain_top, fast_log, insert_top
+from online_models._kernels import drain_top, fast_log, fast_tanh, insert_top
 
 
 def test_the_fast_logarithm_is_within_its_bound() -> None:
@@ -57,3 +57,11 @@ def test_draining_takes_the_open_and_positive_and_leaves_nothing() -> None:
         assert items[:n].tolist() == best
         assert scores[:n].tolist() == had[best].tolist()
         assert not acc.any()
+
+
+def test_the_fast_hyperbolic_tangent_is_within_its_bound_and_stays_within_one() -> None:
+    x = np.linspace(-40.0, 40.0, 40_001).astype(np.float32)
+    values = np.array([fast_tanh(v) for v in x])
+    worst = np.abs(values - np.tanh(x.astype(float))).max()
+    assert 5e-5 < worst < 1e-4
+    assert np.abs(values).max() <= 1.0

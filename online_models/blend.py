@@ -30,11 +30,12 @@ MAX_LR = 0.25
 
 @njit(cache=True)
 def _collapse(weights: Any, active: Any, out: Any) -> None:
+    total = np.zeros(out.shape[0])
+    for a in active:
+        for f in range(out.shape[0]):
+            total[f] += weights[a, f]
     for f in range(out.shape[0]):
-        s = 0.0
-        for a in active:
-            s += weights[a, f]
-        out[f] = np.float32(s)
+        out[f] = np.float32(total[f])
 
 
 @njit(cache=True, fastmath=True)
@@ -80,11 +81,12 @@ def _gradient(x: Any, n: int, scores: Any, target: int, g: Any) -> None:
         best = max(best, scores[i])
     total = 0.0
     for i in range(n):
-        total += np.exp(np.float64(scores[i] - best))
+        scores[i] = np.exp(scores[i] - best)
+        total += scores[i]
     for f in range(g.shape[0]):
         g[f] = np.float32(0.0)
     for i in range(n):
-        p = np.float32(np.exp(np.float64(scores[i] - best)) / total)
+        p = np.float32(scores[i] / total)
         scores[i] = p
         if p > 1e-7:
             for f in range(g.shape[0]):
@@ -101,8 +103,11 @@ def _round(x: float) -> int:
 
 
 @njit(cache=True)
-def _direct(g: Any, squares: Any, eps: float, numbers: Any) -> None:
-    """The gradient and its direction, rounded, into the rows of ``numbers`` [2, features]."""
+def _direct(g: Any, squares: Any, eps: float, numbers: Any, updates: Any, active: Any, lr: float, rates: Any) -> None:
+    """The gradient and its direction, rounded, into the rows of ``numbers`` [2, features]; the ``active`` buckets' ``rates``."""
+    for a in range(active.shape[0]):
+        rarer = (updates[0] + 1 + YOUNG) / (updates[active[a]] + 1 + YOUNG)
+        rates[a] = np.uint16(min(np.rint(lr * np.sqrt(rarer) / R_UNIT), 65_535.0))
     for f in range(g.shape[0]):
         numbers[0, f] = _round(g[f])
         value = numbers[0, f] * G_UNIT
@@ -165,13 +170,10 @@ class Blend:
         scores, weights = np.empty(n, np.float32), self.collapse(active)
         _scores(x, n, weights, scores)
         _gradient(x, n, scores, target, self._g)
-        numbers = np.empty((2, len(self._g)), np.int16)
-        _direct(self._g, self.squares, self.eps, numbers)
-        young = 1 + YOUNG
-        rates = self.lr * np.sqrt((self.updates[0] + young) / (self.updates[active] + young))
-        rounded = np.minimum(np.rint(rates / R_UNIT), 65_535.0).astype(np.uint16)
+        numbers, rates = np.empty((2, len(self._g)), np.int16), np.empty(len(active), np.uint16)
+        _direct(self._g, self.squares, self.eps, numbers, self.updates, active, self.lr, rates)
         units = self.hidden.propose(x, n, scores, weights)
-        return bytes([len(active), *active.tolist()]) + rounded.tobytes() + numbers.tobytes() + units
+        return bytes([len(active), *active.tolist()]) + rates.tobytes() + numbers.tobytes() + units
 
     def apply(self, step: bytes) -> None:
         """Add a packed step. Any order of any steps gives the same bits. Raises ValueError if it is of another shape."""

@@ -144,7 +144,7 @@ class Knowledge(Models):
     def _note_burst(self, row: int) -> None:
         self.latest[self.items.events % BURST] = row
         if self.items.events % 8 == 0:
-            self.burst = len(np.unique(self.latest))
+            self.burst = len(set(self.latest.tolist()))
 
     def compact(self) -> IntArray:
         """The item table is full: drop the items seen longest ago, in every model."""

@@ -103,10 +103,10 @@ class Models:
 
     def _apply_factors(self, ids: list[str], data: bytes) -> None:
         steps = self.factors.unpack(len(ids), data)
-        rows = np.array([self.items.row(i) for i in ids], np.int32)
-        keep = rows >= 0
-        if not keep.all():
-            rows, steps = rows[keep], steps[keep]
+        found = [self.items.row(i) for i in ids]
+        rows = np.array(found, np.int32)
+        if -1 in found:
+            rows, steps = rows[rows >= 0], steps[rows >= 0]
         self.factors.apply(rows, steps)
 
     def note_misfit(self, name: str, error: ValueError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> l
     return out.tolist()
 
 
+@lru_cache(4_096)
 def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms: int = 0, bought: bool = False) -> str:
     """The reason for one item. ``title`` is that of the user's item which it goes with (empty if there is none).
 

@@ -110,7 +110,7 @@ class Server:
         linked: dict[tuple[int, int], str] = {}
         out = []
         rows, at = ranked.rows.tolist(), ranked.at.tolist()
-        scores = ranked.scores.astype(np.float64).round(6).tolist()
+        scores = [round(score, 6) for score in ranked.scores.tolist()]
         for n, (row, score, place, source) in enumerate(zip(rows, scores, at, loud, strict=True)):
             name, reason = lists[source], plain[source]
             if place < 0:

@@ -62,7 +62,8 @@ class Tape:
         readout = Readout(definition(**more))
         for n, (event, answer) in enumerate(self.records):
             readout.take_event(msgspec.json.encode(event), Source(0, n))
-            readout.take_list(msgspec.json.encode(answer))
+            if answer is not None:
+                readout.take_list(msgspec.json.encode(answer))
         return readout
 
     def unit(self, name: str = "u", **more) -> dict[str, float]:

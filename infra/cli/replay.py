@@ -125,7 +125,7 @@ def _show(report: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     if quiet := silent(report):
-        console.print(f"{', '.join(quiet)}: named nothing")
+        console.print(f"{', '.join(quiet)}: never named an item")
     ms = report["latency_ms"]
     console.print(
         f"{report['events']:,} events, {report['events_per_s']:,.0f} events/s; per event p50 {ms['p50']:.2f} ms, "

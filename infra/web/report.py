@@ -135,7 +135,7 @@ def _quality(figures: dict[str, dict[str, float]], lines: dict[str, Line], quiet
         "under <code>served</code>, the sources under <code>by_source</code>."
     )
     table = _table(heads, rows, main=len(LISTS))
-    nothing = f"{', '.join(f'<b>{escape(name)}</b>' for name in quiet)}: named nothing. " if quiet else ""
+    nothing = f"{', '.join(f'<b>{escape(name)}</b>' for name in quiet)}: never named an item. " if quiet else ""
     return f"<p class='sub'>{said}</p>{table}<p class='sub small'>{nothing}{names}</p>"
 
 

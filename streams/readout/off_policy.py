@@ -136,10 +136,10 @@ def _verdict(worst: Result, best: Result, margin: float) -> tuple[bool, str]:
     if worst.rests_on < FEW:
         return False, f"{found} rests on about {worst.rests_on:.0f} clicks, fewer than {FEW}"
     if worst.low > -margin:
-        return True, f"{found}, all above {-margin:+g}"
+        return True, f"{found}, all above {0.0 - margin:+g}"
     if best.high < -margin:
-        return False, f"{found}, all below {-margin:+g}"
-    return False, f"{found} holds {-margin:+g}: not sure"
+        return False, f"{found}, all below {0.0 - margin:+g}"
+    return False, f"{found} holds {0.0 - margin:+g}: not sure"
 
 
 def _slates(rows: Sequence[Row], places: int, inference: Inference) -> tuple[Found, ...]:

@@ -119,5 +119,5 @@ def test_a_page_for_every_log_names_what_to_be_careful_about(log: Path, tmp_path
 
 def test_sources_that_named_nothing_have_no_row_of_zeros(tmp_path: Path) -> None:
     text = replay(write_log(tmp_path / "log.jsonl", 400, 1)).stdout
-    assert "deep, rated: named nothing" in text
+    assert "deep, rated: never named an item" in text
     assert not [line for line in text.splitlines() if line.strip(" │").startswith(("deep ", "rated "))]

@@ -122,7 +122,7 @@ def test_lists_drafted_from_two_variants_did_not_explore() -> None:
 @pytest.mark.parametrize(
     ("wanted", "explore", "margin", "passed", "why"),
     [
-        ("b", 1.0, 0.0, True, "all above -0"),
+        ("b", 1.0, 0.0, True, "all above +0"),
         ("d", 1.0, 0.0, False, "all below"),
         ("e", 1.0, 0.01, False, "not sure"),
         ("e", 1.0, 0.2, True, "all above -0.2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli.experiment import command
+from infra.cli.experiment_readout import _show
 from infra.experiment_readout import merged, of_files, save
 from online_models.errors import InputError
 from streams.contracts.events import Source
 from streams.contracts.experiments import Definition
 from streams.experiment_rules import alone, ramp
 from streams.readout.fold import Readout
+from streams.readout.result import read_out
 from streams.readout.tally import Tally
 from tests.streams.readout_tape import Tape, definition
 
@@ -116,3 +119,11 @@ def test_looks_without_a_pause_are_refused(every: str) -> None:
     found = CliRunner().invoke(command, ["readout", "x", "--watch", "--every", every])
     assert found.exit_code == 2
     assert "expected at least 1s" in found.stderr
+
+
+def test_a_look_that_is_one_of_many_says_when_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    found = read_out(alone(definition(), 0), tape().play().tally())
+    _show(found, watched=True)
+    assert re.match(r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nx \(running\)", capsys.readouterr().out)
+    _show(found, watched=False)
+    assert capsys.readouterr().out.startswith("x (running)")

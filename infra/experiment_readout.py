@@ -28,6 +28,8 @@ from streams.readout.result import Result
 from streams.readout.tally import METRICS, Tally
 
 POLL_MS = 200
+WAITING = 50_000
+"""Events of a partition that may wait for their lists before no more are read: the workers are behind."""
 GUARD = "readout"
 """Who stops or ramps an experiment by what it shows, in its record."""
 FLOOR = 0.02
@@ -36,24 +38,26 @@ HARDLY = 0.02
 
 
 class Follower:
-    """Reads the topics for one experiment, and its definition as it changes. Use within `following`."""
+    """Reads the topics for one experiment, and its definition as it changes."""
 
     def __init__(self, settings: Settings, client: Any, experiment: Experiment, readout: Readout) -> None:
         self._names, self._client = settings.topics, client
         self.experiment, self.readout = experiment, readout
 
-    def poll(self) -> int:
-        """Take what has come; how many records that were."""
-        n = 0
+    def poll(self) -> None:
+        """Take what has come."""
         for part, records in self._client.poll(timeout_ms=POLL_MS).items():
-            n += len(records)
             for record in records:
                 self._take(part.topic, record)
-        return n
+        waiting = self.readout.waiting
+        for part in self._client.assignment():
+            if part.topic == self._names.events:
+                ahead = waiting.get(part.partition, 0) > WAITING
+                (self._client.pause if ahead else self._client.resume)(part)
 
     def catch_up(self, ends: dict[Any, int]) -> None:
-        """Take everything up to ``ends`` (partition → offset)."""
-        while any(self._client.position(part) < end for part, end in ends.items()):
+        """Take everything up to ``ends`` (partition → offset), but for events that are too far ahead of their lists."""
+        while any(self._client.position(p) < end for p, end in ends.items() if p not in self._client.paused()):
             self.poll()
 
     def _take(self, topic: str, record: Any) -> None:
@@ -83,10 +87,18 @@ def looks(
     with topics.consumer(settings, check_crcs=False) as client:
         client.assign(parts)
         client.seek_to_beginning(*parts)
-        follower = Follower(settings, client, experiment, Readout(experiment.definition, period_s, partitions))
-        follower.catch_up(topics.end_offsets(settings, parts))
+        readout = Readout(experiment.definition, period_s, partitions)
+        follower = Follower(settings, client, experiment, readout)
+
+        def catch_up() -> None:
+            follower.catch_up(topics.end_offsets(settings, parts))
+            readout.caught_up()
+
+        catch_up()
         while True:
-            yield follower.experiment, follower.readout.tally()
+            if any(readout.waiting.values()):
+                catch_up()
+            yield follower.experiment, readout.tally()
             if every_s is None:
                 return
             topics.await_broker(settings)

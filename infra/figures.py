@@ -20,5 +20,18 @@ FIGURES = {
 
 
 def by_list(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The figures of a replay's report by the name of the list: the fresh one, the served one, each source."""
-    return {FRESH: report["metrics"], SERVED: report["served"], **report["by_source"]}
+    """The figures of a replay's report by the name of the list: the fresh one, the served one, each source that named anything.
+
+    A source that never answered (no version of the deep model, no ratings) has no quality, not one of 0.
+    """
+    return {FRESH: report["metrics"], SERVED: report["served"]} | {s: report["by_source"][s] for s in answering(report)}
+
+
+def silent(report: dict[str, Any]) -> list[str]:
+    """The other sources."""
+    return sorted(set(report["by_source"]) - set(answering(report)))
+
+
+def answering(report: dict[str, Any]) -> list[str]:
+    """The sources of which any list ever named an item."""
+    return [name for name, figures in report["by_source"].items() if figures["coverage@20"] > 0.0]

@@ -54,6 +54,13 @@ class WorkerMetrics:
             "headrace_request_seconds", "Time to answer /recommendations.", buckets=LATENCIES, registry=registry
         )
 
+        self.asked = Counter(
+            "headrace_asked",
+            "Lists over HTTP made under an experiment, by what became of them.",
+            ["what"],
+            registry=registry,
+        )
+
     def read(self, prefix: str, label: str, numbers: Callable[[], Numbers]) -> None:
         """Add what ``numbers()`` says when the page is read: a gauge a name, by ``label`` where it is a mapping."""
         self.registry.register(_OnDemand(prefix, label, numbers))

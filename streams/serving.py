@@ -15,7 +15,7 @@ from online_models.items import hash_id
 
 from .catalogue import Catalogue
 from .contracts.events import Event, Source
-from .contracts.recommendations import Cause, ModelVersion, Recommendation, RecommendedItem
+from .contracts.recommendations import After, Cause, ModelVersion, Recommendation, RecommendedItem
 from .experiments import EVERYBODYS, NONE, Assignment, Treatment
 from .knowledge import Knowledge
 from .reasons import FILL, in_words, loudest
@@ -72,7 +72,9 @@ class Server:
         """The user's list at ``now_ms``, ``k`` long, without an event that asks for it."""
         now = max(now_ms, state.last_ms)
         name = f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}"
-        return self._make(name, state, now, k, None, assignment)
+        made = self._make(name, state, now, k, None, assignment)
+        after = After(state.partition, state.offset) if state.offset >= 0 else None
+        return msgspec.structs.replace(made, after=after)
 
     def _make(
         self, name: str, state: UserState, now: int, k: int, cause: Cause | None, assignment: Assignment

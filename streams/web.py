@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from streams.contracts.events import MAX_ID
+from streams.contracts.recommendations import Recommendation
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
 from streams.stores import SessionStore
@@ -22,6 +23,8 @@ MAX_K = 200
 STORE_PATIENCE_S = 2.0
 
 Answer = tuple[int, bytes]
+Note = Callable[[Recommendation, bytes], None]
+"""Takes each list that is answered, and the body of the answer."""
 
 _INDEX = """<!doctype html>
 <html lang="en">
@@ -52,6 +55,7 @@ class WebServer:
         self._address, self._state, self._metrics = address, state, metrics
         self._pipeline: Pipeline | None = None
         self._store: SessionStore | None = None
+        self._note: Note = lambda made, body: None
         self._encode = msgspec.json.Encoder().encode
         app = web.Application()
         app.add_routes(
@@ -65,9 +69,10 @@ class WebServer:
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
-    def serve(self, pipeline: Pipeline, store: SessionStore) -> None:
-        """Answer requests for lists from now on."""
+    def serve(self, pipeline: Pipeline, store: SessionStore, note: Note | None = None) -> None:
+        """Answer requests for lists from now on, and ``note`` each."""
         self._pipeline, self._store = pipeline, store
+        self._note = note or self._note
 
     async def start(self) -> str:
         """Listen and return ``host:port``. Raises OSError if the port is taken."""
@@ -105,7 +110,10 @@ class WebServer:
             except asyncio.TimeoutError:
                 return self._refuse(503, "expected the users' states, got no answer from Redis; try again")
             state = self._pipeline.sessions.decode(user_id, raw)
-        return 200, self._encode(self._pipeline.recommend(user_id, k, state))
+        made = self._pipeline.recommend(user_id, k, state)
+        body = self._encode(made)
+        self._note(made, body)
+        return 200, body
 
     def _refuse(self, status: int, message: str) -> Answer:
         return status, self._encode({"error": message})

@@ -59,16 +59,25 @@ from infra.settings import Settings, with_settings
 )
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
 @click.option("--power", type=click.FloatRange(0.5, 1, max_open=True), default=0.8, show_default=True)
+@click.option(
+    "--tuning",
+    metavar="N",
+    type=click.FloatRange(1),
+    default=5_000.0,
+    show_default=True,
+    help="Of `readout`: units at which its intervals are narrowest.",
+)
 @click.option("--once", is_flag=True, help="It will be looked at only once, at its end.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @with_settings
 def command(
     rate: float | None, mean: float | None, sd: float | None, correlation: float, effect: float | None, units: int | None,
-    daily: float | None, share: float, alpha: float, power: float, once: bool, as_json: bool, settings: Settings,
+    daily: float | None, share: float, alpha: float, power: float, tuning: float, once: bool, as_json: bool,
+    settings: Settings,
 ) -> None:  # fmt: skip
     """Plan an experiment before it begins: of two variants, for a relative effect on a rate or a mean.
 
-    Unless --once, for intervals that may be looked at always.
+    Unless --once, for intervals that may be looked at always, which are narrowest at --tuning units: plan with the number that comes out.
     """
     from online_models.experiments.effects import NoResult
     from online_models.experiments.planner import Design, days_needed, detectable, units_needed
@@ -80,7 +89,7 @@ def command(
     variance = (rate * (1.0 - rate) if rate is not None else (sd or 0.0) ** 2) * (1.0 - correlation**2)
     design = Design(
         variance=variance, baseline=rate or mean, control=1.0 - share, treated=share, alpha=alpha, power=power,
-        **({"tuning": None} if once else {}),
+        tuning=None if once else tuning,
     )  # fmt: skip
     found: dict[str, float | str | None]
     if effect is not None:
@@ -98,4 +107,7 @@ def command(
         said = smallest.message if isinstance(smallest, NoResult) else None
         found = {"units": units, "effect": None if isinstance(smallest, NoResult) else smallest, "reason": said}
         text = said or f"an effect of {found['effect']:.2%}, relative, or more"
+    found["tuning"] = None if once else tuning
+    if not once:
+        text += f"; read out with --tuning {tuning:g}"
     click.echo(msgspec.json.encode(found).decode() if as_json else text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,15 @@ from infra.settings import Settings, with_settings
 from online_models.errors import InputError
 
 if TYPE_CHECKING:
+    from online_models.experiments.multiple import Correction
     from streams.contracts.experiments import Experiment
     from streams.readout.result import Compared, Preferred, Result
     from streams.readout.shares import Split
     from streams.readout.tally import Tally
 
 _WIDTH = 140
+RECORDED = "recorded"
+"""State of an experiment that is read out of files: it neither runs nor was stopped."""
 
 
 @click.command(
@@ -47,11 +52,11 @@ _WIDTH = 140
 @click.option("--log", metavar="LOG", help="A recorded log instead of topic `events`.")
 @click.option("--published", metavar="FILE", help="The lists of its replay instead of topic `recommendations`.")
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
-@click.option("--every", type=Duration(), default=10.0, show_default="10s", help="Time between two looks.")
+@click.option("--every", type=Duration(1.0), default=10.0, show_default="10s", help="Time between two looks.")
 @click.option(
     "--act", is_flag=True, help="Stop the experiment where it does harm or shares do not match; move a bandit's shares."
 )
-@click.option("--period", type=Duration(), default=86_400.0, show_default="24h", help="Of the interval over time.")
+@click.option("--period", type=Duration(1.0), default=86_400.0, show_default="24h", help="Of the interval over time.")
 @click.option(
     "--units",
     "min_units",
@@ -70,6 +75,13 @@ _WIDTH = 140
     help="Units at which intervals are narrowest.",
 )
 @click.option(
+    "--correction",
+    type=click.Choice(["holm", "bh"]),
+    default="holm",
+    show_default=True,
+    help="Of p-values, for several variants.",
+)
+@click.option(
     "--partition",
     "partitions",
     metavar="N",
@@ -86,7 +98,8 @@ _WIDTH = 140
 @with_settings
 def command(
     name: str | None, file: Path | None, log: str | None, published: str | None, watch: bool, every: float, act: bool, period: float,
-    min_units: int, tuning: float, partitions: tuple[int, ...], save_to: Path | None, merge: tuple[Path, ...], html: Path | None,
+    min_units: int, tuning: float, correction: Correction,
+    partitions: tuple[int, ...], save_to: Path | None, merge: tuple[Path, ...], html: Path | None,
     as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Read out experiment NAME: effects with intervals that may be looked at always, shares, guardrails, and what may be concluded."""
@@ -98,13 +111,15 @@ def command(
         raise click.UsageError("--file, --log and --published go together, without --watch and --act")
     if (name is None) != recorded:
         raise click.UsageError("name an experiment, or give --file, --log and --published")
-    seconds = max(round(period), 1)
+    seconds = round(period)
     for experiment, tally in _looks(
         settings, name, file, log, published, seconds, partitions, merge, every if watch else None
     ):
         if save_to is not None:
             experiment_readout.save(tally, save_to)
-        result = read_out(experiment, tally, tuning, min_units)
+        result = read_out(experiment, tally, tuning, min_units, correction)
+        if recorded:
+            result = replace(result, state=RECORDED)
         changed = experiment_readout.act(settings, experiment, result, tally) if act else None
         if html is not None:
             from infra.web.readout_page import page
@@ -113,7 +128,7 @@ def command(
         if as_json:
             click.echo(experiment_readout.as_json(result))
         else:
-            _show(result)
+            _show(result, watch)
         if changed is not None:
             what = "stopped" if changed.state == "stopped" else "ramped"
             click.echo(f"headrace: {changed.definition.name} was {what}: {changed.reason}", err=True)
@@ -138,12 +153,17 @@ def _looks(
     return experiment_readout.looks(settings, experiment, period_s, frozenset(partitions) or None, every_s)
 
 
-def _show(result: Result) -> None:
+def _show(result: Result, watched: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    if watched:
+        console.print(f"\n{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
     units = ", ".join(f"{v} {n:,}" for v, n in result.units.items())
+    until = f" until {_when(result.until_ms)}" if result.events else ""
     console.print(
-        f"[bold]{result.experiment}[/] ({result.state}): {units} units; {result.lists:,} lists, {result.events:,} events"
+        f"[bold]{result.experiment}[/] ({result.state}): {units} units; {result.lists:,} lists, {result.events:,} events{until}"
     )
+    if result.forgotten:
+        console.print(f"{result.forgotten:,} units were silent for so long that they count anew if they come back")
     if result.mixed:
         console.print(f"{result.mixed:,} units saw several variants and are left out")
     if result.preference is not None:
@@ -159,12 +179,12 @@ def _show(result: Result) -> None:
     for column in (
         "metric",
         "variant",
-        result.control,
-        "variant's",
-        "effect",
-        "always valid",
-        "fixed horizon",
-        "p, always",
+        f"value of {result.control}",
+        "value of variant",
+        "relative effect",
+        f"{1 - result.alpha:.0%} interval, always valid",
+        f"{1 - result.alpha:.0%} interval, fixed horizon",
+        f"p, always valid ({result.correction})",
     ):
         table.add_column(column, justify="left" if column in ("metric", "variant") else "right", overflow="fold")
     for m in result.metrics:
@@ -172,10 +192,18 @@ def _show(result: Result) -> None:
             star = " *" if m.metric == result.primary else ""
             table.add_row(f"{m.metric}{star}", c.variant, _number(m.control), _number(c.value), *_cells(c))
     console.print(table)
+    for m in result.metrics:
+        for c in m.variants:
+            if why := _no_result(c):
+                console.print(f"no result yet for {m.metric} of {c.variant}: {why}")
     for s in result.splits:
         console.print(f"shares, ramp {s.ramp}: {_share_words(s)}")
     for g in result.guardrails:
         console.print(f"guardrail {g.metric} of {g.variant} (margin {g.margin:.1%}): {g.found.verdict.value}")
+    if result.guard_alpha is not None and len(result.guardrails) > 1:
+        console.print(
+            f"guardrails are judged at {result.guard_alpha:.2g} each, so that all {len(result.guardrails)} together are at {result.alpha:g}"
+        )
     console.print(f"[bold]{result.verdict}[/]")
 
 
@@ -188,11 +216,17 @@ def _cells(c: Compared) -> tuple[str, str, str, str]:
     return f"{c.effect.estimate:+.2%}", always, once, f"{c.adjusted_p:.3g}"
 
 
+def _no_result(c: Compared) -> str:
+    from online_models.experiments.effects import NoResult
+
+    return c.effect.message if isinstance(c.effect, NoResult) else ""
+
+
 def _preference(p: Preferred) -> str:
     from online_models.experiments.effects import NoResult
 
     if isinstance(p.effect, NoResult) or p.always is None:
-        return "no result yet"
+        return f"no result yet: {p.effect.message}" if isinstance(p.effect, NoResult) else "no result yet"
     return f"{p.effect.estimate:+.1%} ({p.always.low:+.1%} to {p.always.high:+.1%} at any look)"
 
 
@@ -203,6 +237,10 @@ def _share_words(split: Split) -> str:
         return f"not judged ({split.always.message})"
     words = "do NOT match" if split.always.alarm else "match"
     return f"{words} (p = {split.always.p_value:.3g} at any look)"
+
+
+def _when(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _number(value: float | None) -> str:

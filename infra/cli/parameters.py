@@ -31,7 +31,7 @@ class Instant(click.ParamType):
 
 
 class Duration(click.ParamType):
-    """A length of time in seconds: ``10s``, ``500ms``, ``2m``, ``1h``; without a unit, seconds.
+    """A length of time in seconds, ``least`` or more: ``10s``, ``500ms``, ``2m``, ``1h``; without a unit, seconds.
 
     >>> Duration().convert("500ms", None, None)
     0.5
@@ -39,11 +39,17 @@ class Duration(click.ParamType):
 
     name = "DURATION"
 
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
+
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
         if not match:
             self.fail(f"expected a length of time such as 10s or 500ms, got {value!r}", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+        seconds = float(match[1]) * _UNITS[match[2]]
+        if seconds < self._least:
+            self.fail(f"expected at least {self._least:g}s, got {value!r}", param, ctx)
+        return seconds
 
 
 class Speed(click.ParamType):

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from infra import replay_report
 from infra.cli.helps import Command
-from infra.figures import FIGURES, LISTS, by_list
+from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
 from streams.contracts.experiments import Experiment
@@ -124,6 +124,8 @@ def _show(report: dict[str, Any]) -> None:
         table.add_row(LISTS.get(name, name), *(f"{m[key]:.4f}" for key in FIGURES))
     console = Console()
     console.print(table)
+    if quiet := silent(report):
+        console.print(f"{', '.join(quiet)}: never named an item")
     ms = report["latency_ms"]
     console.print(
         f"{report['events']:,} events, {report['events_per_s']:,.0f} events/s; per event p50 {ms['p50']:.2f} ms, "

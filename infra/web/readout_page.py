@@ -16,17 +16,23 @@ _STYLE = """
 .band { fill: var(--c); opacity: .16; stroke: none; } .zero { stroke: var(--ink); }
 td.words { text-align: left; color: var(--soft); white-space: normal; }
 .checks th, .checks td { text-align: left; white-space: normal; vertical-align: top; }
-@media (max-width: 600px) { .effects td { white-space: normal; } .effects .once { display: none; } }
+.note.open { border-color: var(--rule); } .note.good { border-color: var(--c2); }
+.whisker { stroke: var(--c); stroke-width: 1.6; } circle { fill: var(--c); }
+@media (max-width: 600px) { .effects th, .effects td { white-space: normal; vertical-align: top; } }
 """
+_CORRECTIONS = {"holm": "Holm", "bh": "Benjamini and Hochberg"}
+_TONE = {"no result yet": " open", "better": " good"}
 
 
 def page(result: Result) -> str:
     """The result as HTML."""
     title = escape(result.experiment)
     units = ", ".join(f"{escape(v)} {n:,}" for v, n in result.units.items())
+    until = f" until {_when(result.until_ms)} UTC" if result.events else ""
     body = [
         f"<header><h1>{title}</h1><p class='sub'>{escape(result.state)}; units first exposed: {units}; {result.lists:,} lists, "
-        f"{result.events:,} events.</p></header><p class='note'><b>{escape(result.verdict)}</b></p>",
+        f"{result.events:,} events{until}.</p></header>"
+        f"<p class='note{_TONE.get(result.decision, '')}'><b>{escape(result.verdict)}</b></p>",
         *(
             (_preference(result.preference),)
             if result.preference
@@ -48,19 +54,23 @@ def _effects(result: Result) -> str:
             values = (_number(m.control), _number(c.value))
             rows.append(f"<td>{name}, {escape(c.variant)}</td>{''.join(f'<td>{v}</td>' for v in values)}{_cells(c)}")
     heads = (
-        f"<th>Metric, variant</th><th>{escape(result.control)}</th><th>Variant</th><th>Effect</th><th>Always valid</th>"
-        "<th class='once'>Fixed horizon</th><th>p</th>"
+        f"<th>Metric, variant</th><th>Value of {escape(result.control)}</th><th>Value of variant</th><th>Relative effect</th>"
+        "<th>Interval, always valid</th><th>Interval, fixed horizon</th><th>p, always valid</th>"
     )
     said = (
         f"Relative to {escape(result.control)}; the primary metric first. The always-valid interval holds at every look with "
         f"probability {1 - result.alpha:.0%}, the fixed one only at a single look planned beforehand; p is adjusted for the "
-        "number of variants."
+        f"number of variants ({_CORRECTIONS[result.correction]})."
     )
     words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
     return (
         f"<section><h2>Effects</h2><p class='sub'>{said}</p>{_table('effects', heads, rows)}"
-        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.</p></section>"
+        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.{_forgotten(result)}</p></section>"
     )
+
+
+def _forgotten(result: Result) -> str:
+    return f" Units that count anew if they come back: {result.forgotten:,}." if result.forgotten else ""
 
 
 def _cells(c: Compared) -> str:
@@ -68,7 +78,7 @@ def _cells(c: Compared) -> str:
         why = f": {escape(c.effect.message)}" if isinstance(c.effect, NoResult) else ""
         return f"<td class='words' colspan='4'>no result yet{why}</td>"
     always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
-    return f"<td>{c.effect.estimate:+.2%}</td><td>{always}</td><td class='once'>{once}</td><td>{c.adjusted_p:.3g}</td>"
+    return f"<td>{c.effect.estimate:+.2%}</td><td>{always}</td><td>{once}</td><td>{c.adjusted_p:.3g}</td>"
 
 
 def _preference(p: Preferred) -> str:
@@ -129,9 +139,8 @@ def _svg(points: Sequence[Point], variants: Sequence[str], metric: str, name: st
             if p.variant == variant and p.low is not None and p.high is not None and p.estimate is not None
         ]
         if len(mine) == 1:
-            p = mine[0]
             out.append(
-                f"<polyline class='c{n} thick' points='{x(p.until_ms):.1f},{y(p.low or 0):.1f} {x(p.until_ms):.1f},{y(p.high or 0):.1f}'/>"
+                _whisker(n, x(mine[0].until_ms), *(y(v or 0.0) for v in (mine[0].estimate, mine[0].low, mine[0].high)))
             )
             continue
         upper = [f"{x(p.until_ms):.1f},{y(p.high or 0):.1f}" for p in mine]
@@ -140,6 +149,16 @@ def _svg(points: Sequence[Point], variants: Sequence[str], metric: str, name: st
         out.append(f"<polygon class='band c{n}' points='{' '.join(upper + lower)}'/>")
         out.append(f"<polyline class='c{n} thick' points='{line}'><title>{escape(variant)}</title></polyline>")
     return "".join(out) + "</svg>"
+
+
+def _whisker(n: int, x: float, estimate: float, low: float, high: float) -> str:
+    """One period is no line: a point with its interval. Variants stand beside each other."""
+    x -= 8 * n
+    ends = "".join(
+        f"<line class='whisker c{n}' x1='{x - 5:.1f}' x2='{x + 5:.1f}' y1='{y:.1f}' y2='{y:.1f}'/>" for y in (low, high)
+    )
+    bar = f"<line class='whisker c{n}' x1='{x:.1f}' x2='{x:.1f}' y1='{low:.1f}' y2='{high:.1f}'/>"
+    return f"{bar}{ends}<circle class='c{n}' cx='{x:.1f}' cy='{estimate:.1f}' r='4'/>"
 
 
 def _checks(result: Result) -> str:
@@ -156,7 +175,13 @@ def _checks(result: Result) -> str:
         found = f"{g.found.verdict.value} (margin {g.margin:.1%}{bounds})"
         rows.append(f"<td>guardrail {escape(g.metric)}</td><td>{escape(g.variant)}</td><td>{found}</td>")
     heads = "<th>Check</th><th>Units or variant</th><th>Found</th>"
-    return f"<section><h2>Checks</h2>{_table('checks', heads, rows)}</section>"
+    said = ""
+    if result.guard_alpha is not None:
+        said = (
+            f"<p class='sub small'>Guardrails: each of {len(result.guardrails)} is judged at {result.guard_alpha:.2g}, so that in "
+            f"{1 - result.alpha:.0%} of experiments none is called breached that is not.</p>"
+        )
+    return f"<section><h2>Checks</h2>{_table('checks', heads, rows)}{said}</section>"
 
 
 def _percent(value: float) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import Any
 
-from infra.figures import FIGURES, LISTS, by_list
+from infra.figures import FIGURES, LISTS, answering, by_list, silent
 from infra.web.chart import Line, chart, points
 from infra.web.style import COLOURS, STYLE
 from streams.prequential import FRESH, SERVED
@@ -32,9 +32,9 @@ def page(report: dict[str, Any], notes: Sequence[str] = ()) -> str:
         *(f"<p class='note'>{escape(note)}</p>" for note in notes),
         _tiles(report),
         "<section><h2>Quality over the log</h2>",
-        _curves(report, lines, len(report["by_source"])),
+        _curves(report, lines, len(answering(report))),
         "</section><section><h2>Quality of each list</h2>",
-        _quality(figures, {line.key: line for line in lines}),
+        _quality(figures, {line.key: line for line in lines}, silent(report)),
         "</section><section><h2>What the blend goes by</h2>",
         f"<p class='sub'>The {_FEATURES} largest of the weights that count in every context. The larger a feature, the "
         "further a positive weight moves its item up the list, and a negative one down.</p>",
@@ -86,7 +86,7 @@ def _tiles(report: dict[str, Any]) -> str:
 def _ranked(report: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Figures by list: the fresh and the served list, then the sources, best first."""
     figures = by_list(report)
-    sources = sorted(report["by_source"], key=lambda name: -figures[name]["hr@20"])
+    sources = sorted(answering(report), key=lambda name: -figures[name]["hr@20"])
     return {name: figures[name] for name in (*LISTS, *sources)}
 
 
@@ -118,7 +118,7 @@ def _curves(report: dict[str, Any], lines: Sequence[Line], sources: int) -> str:
     return f"<p class='sub'>{said}</p><ul class='key'>{key}</ul>{charts}"
 
 
-def _quality(figures: dict[str, dict[str, float]], lines: dict[str, Line]) -> str:
+def _quality(figures: dict[str, dict[str, float]], lines: dict[str, Line], quiet: Sequence[str]) -> str:
     rows = []
     for name, m in figures.items():
         style = lines[name].style if name in lines else "none"
@@ -135,7 +135,8 @@ def _quality(figures: dict[str, dict[str, float]], lines: dict[str, Line]) -> st
         "under <code>served</code>, the sources under <code>by_source</code>."
     )
     table = _table(heads, rows, main=len(LISTS))
-    return f"<p class='sub'>{said}</p>{table}<p class='sub small'>{names}</p>"
+    nothing = f"{', '.join(f'<b>{escape(name)}</b>' for name in quiet)}: never named an item. " if quiet else ""
+    return f"<p class='sub'>{said}</p>{table}<p class='sub small'>{nothing}{names}</p>"
 
 
 def _weights(weights: dict[str, float]) -> str:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+
+Correction = Literal["holm", "bh"]
+
+
+def adjusted(p_values: Sequence[float], correction: Correction = "holm") -> list[float]:
+    """By Holm, or by Benjamini and Hochberg. In the order given.
+
+    >>> [round(p, 3) for p in adjusted([0.01, 0.04, 0.03], "bh")]
+    [0.03, 0.04, 0.04]
+    """
+    return holm(p_values) if correction == "holm" else benjamini_hochberg(p_values)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -35,6 +35,7 @@ from streams.tailing import Tail, committed_offsets
 from streams.warm_up import warm_up
 from streams.web import WebServer
 
+from .asked import Asked
 from .config import WorkerConfig
 from .feeds import Feeds
 from .keeper import SnapshotKeeper
@@ -212,8 +213,9 @@ class Headrace(faust.App):  # type: ignore[misc]
         self._tails += self._feeds.tails
         await self._feeds.catch_up()
         self._watch(pipeline)
-        self.web_server.serve(pipeline, self.store)
-        for endless in (self._log.follow(), *self._feeds.follow(), self._every_tick()):
+        self._asked = Asked(self._publisher, names.recommendations, self.metrics)
+        self.web_server.serve(pipeline, self.store, self._asked.note)
+        for endless in (self._log.follow(), *self._feeds.follow(), self._asked.publish(), self._every_tick()):
             self.add_future(endless)
         self.phase = "joining"
 
@@ -253,6 +255,8 @@ class Headrace(faust.App):  # type: ignore[misc]
         self.phase = "stopping"
         if hasattr(self, "_feeds"):
             await self._feeds.leave()
+        if hasattr(self, "_asked"):
+            await self._asked.finish()
         await super().on_stop()
         if self._rim is not None and hasattr(self, "_keeper"):
             done, sound = self._rim.done, not self.crashed and self._rim.consistent

@@ -14,6 +14,13 @@ class Cause(msgspec.Struct, frozen=True):
     offset: int
 
 
+class After(msgspec.Struct, frozen=True):
+    """The latest event of the user that a list asked for over HTTP knows of: where it was read."""
+
+    partition: int
+    offset: int
+
+
 class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One place of a list. ``source`` is the candidate source that speaks loudest for it, ``reason`` says so in words.
     ``variant``: whose pick it is, where two variants share the list."""
@@ -53,6 +60,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     handing the record to the producer; null in replay, where there is no such time. ``generic`` says why the list is
     not personal, null when it is. ``experiments`` are all that the list was made under, ``experiment`` the first of them.
     ``propensity`` is the probability with which the first place went to the item there, where it is drawn.
+    Of a list over HTTP ``caused_by`` is null and ``after`` says what it knew of the user; null: nothing, or it answers an event.
     """
 
     request_id: str
@@ -67,4 +75,5 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     propensity: float | None = None
     latency_ms: float | None = None
     generic: str | None = None
+    after: After | None = None
     v: int = 1

@@ -9,7 +9,7 @@ from online_models.experiments import srm
 from online_models.experiments.effects import Effect, Kind, NoResult, Reason, compare, level
 from online_models.experiments.guardrails import Guarded, Verdict, guard
 from online_models.experiments.intervals import TUNING, Interval, fixed, gavi, msprt
-from online_models.experiments.multiple import holm
+from online_models.experiments.multiple import Correction, adjusted
 from online_models.experiments.sums import SCALE, Sums
 from streams.contracts.experiments import INTERLEAVED, Experiment
 
@@ -25,7 +25,7 @@ EXPECTED_EFFECT = 0.05
 @dataclass(frozen=True)
 class Compared:
     """One metric of a variant against the first one. Intervals are of the relative effect; all three are absent where there is no
-    result. ``adjusted_p``: of the always-valid test, for the number of variants (Holm). ``plain``: the effect without the covariate."""
+    result. ``adjusted_p``: of the always-valid test, for the number of variants. ``plain``: the effect without the covariate."""
 
     variant: str
     value: float | None
@@ -86,7 +86,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Result:
-    """A read-out. ``stop``: why it should be stopped, or empty. ``verdict`` says in words what may be concluded."""
+    """A read-out. ``stop``: why it should be stopped, or empty. ``verdict`` says in words what may be concluded.
+
+    ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
+    probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
+    was counted, 0 if there is none. ``forgotten``: users of whom nothing is remembered any more.
+    """
 
     experiment: str
     state: str
@@ -108,18 +113,31 @@ class Result:
     preference: Preferred | None = None
     since: int = 0
     """The ramp since which first exposures are compared."""
+    correction: Correction = "holm"
+    guard_alpha: float | None = None
+    tuning: float = TUNING
+    until_ms: int = 0
+    forgotten: int = 0
 
 
-def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_units: int = 100) -> Result:
-    """What the sums say of an experiment. ``tuning``, ``min_units``: see `gavi` and `compare`."""
+def read_out(
+    experiment: Experiment,
+    tally: Tally,
+    tuning: float = TUNING,
+    min_units: int = 100,
+    correction: Correction = "holm",
+) -> Result:
+    """What the sums say of an experiment. ``tuning``, ``min_units``: see `gavi` and `compare`. ``correction``: see `multiple`."""
     d = experiment.definition
     if d.method == "interleave":
         return _shared(experiment, tally, tuning, min_units)
     since, why = comparable(experiment)
-    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, since, why) for name in METRICS)
+    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, since, why, correction) for name in METRICS)
     by_name = {m.metric: m for m in metrics}
+    # Bonferroni: any breach stops the experiment, so it is their number that makes false alarms.
+    each = d.alpha / max(len(d.guardrails) * (len(tally.variants) - 1), 1)
     guards = tuple(
-        GuardResult(g.metric, c.variant, g.margin, guard(c.effect, g.margin, alpha=d.alpha, tuning=tuning))
+        GuardResult(g.metric, c.variant, g.margin, guard(c.effect, g.margin, alpha=each, tuning=tuning))
         for g in d.guardrails
         for c in by_name[g.metric].variants
     )
@@ -130,7 +148,8 @@ def read_out(experiment: Experiment, tally: Tally, tuning: float = TUNING, min_u
     units = {v: sum(n for (name, _), n in tally.entered.items() if name == v) for v in tally.variants}
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
-        metrics, guards, found, timeline, decision, verdict, stop, since=since,
+        metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction,
+        guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten,
     )  # fmt: skip
 
 
@@ -153,11 +172,13 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     units = {INTERLEAVED: sum(tally.entered.values())}
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
-        (), (), decision, verdict, "", preference,
+        (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten,
     )  # fmt: skip
 
 
-def _metric(name: str, tally: Tally, alpha: float, tuning: float, min_units: int, since: int, why: str) -> MetricResult:
+def _metric(
+    name: str, tally: Tally, alpha: float, tuning: float, min_units: int, since: int, why: str, correction: Correction
+) -> MetricResult:
     control, *others = tally.variants
     metric, base = METRICS[name].metric, tally.total(name, control, since)
     compared = []
@@ -177,8 +198,8 @@ def _metric(name: str, tally: Tally, alpha: float, tuning: float, min_units: int
             )
         compared.append(found)
     p_values = {c.variant: c.always.p_value for c in compared if c.always is not None}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if p_values else {}
-    variants = tuple(replace(c, adjusted_p=adjusted.get(c.variant)) for c in compared)
+    corrected = dict(zip(p_values, adjusted(list(p_values.values()), correction), strict=True)) if p_values else {}
+    variants = tuple(replace(c, adjusted_p=corrected.get(c.variant)) for c in compared)
     return MetricResult(name, METRICS[name].words, _value(name, base), base.n, variants)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from online_models.errors import InputError
 from online_models.experiments.effects import Kind, Metric
 from online_models.experiments.sums import Sums
 from streams.contracts.experiments import INTERLEAVED, Definition
 
-from .units import CLICKED, CONVERSION, CREDIT, DECIDED, HITS, LISTS, REVENUE, TARGETS, Unit
+from .units import CLICKED, CONVERSION, CREDIT, DECIDED, HITS, LISTS, REVENUE, TARGETS
+from .users import Unit
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,16 @@ class Tally:
     def __init__(self, definition: Definition, period_s: int = 86_400) -> None:
         if period_s < 1:
             raise InputError("periods of at least 1 s", str(period_s), "a day is usual")
-        self.name, self.period_s = definition.name, period_s
+        self.name, self.period_s, self.digest = definition.name, period_s, digest(definition)
         shared = definition.method == "interleave"
         self.variants = (INTERLEAVED,) if shared else tuple(v.name for v in definition.variants)
         self.metrics = SHARED if shared else METRICS
         self.cells: dict[Cell, dict[str, Sums]] = {}
         self.entered: Counter[tuple[str, int]] = Counter()
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
-        self.mixed = self.events = self.lists = self.unattributed = 0
+        self.mixed = self.events = self.lists = self.unattributed = self.forgotten = 0
+        self.until_ms = 0
+        """Event time of the latest event that was counted."""
         self.partitions: set[int] = set()
         """Of `events`, that were counted."""
 
@@ -85,15 +91,20 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         """Of both, which counted different units. Raises InputError if they are not of one experiment."""
-        if (self.name, self.variants, self.period_s) != (other.name, other.variants, other.period_s):
+        if (self.name, self.period_s) != (other.name, other.period_s):
             raise InputError(
-                f"a tally of {self.name} in periods of {self.period_s} s", f"one of {other.name}", "add like to like"
+                f"a tally of {self.name} in periods of {self.period_s} s",
+                f"one of {other.name} in periods of {other.period_s} s",
+                "add like to like",
             )
+        if self.digest != other.digest:
+            raise _of_another(self.name, self.digest, other.digest)
         both = sorted(self.partitions & other.partitions)
         if both:
             raise InputError("tallies of different partitions", f"partitions {both} in two of them", "add each once")
         out = self._like()
         out.partitions = self.partitions | other.partitions
+        out.until_ms = max(self.until_ms, other.until_ms)
         for tally in (self, other):
             for cell, sums in tally.cells.items():
                 mine = out.cells.get(cell)
@@ -106,7 +117,7 @@ class Tally:
     def _like(self) -> Tally:
         out = Tally.__new__(Tally)
         out.name, out.variants, out.period_s, out.metrics = self.name, self.variants, self.period_s, self.metrics
-        out.cells, out.entered = {}, Counter()
+        out.digest, out.cells, out.entered = self.digest, {}, Counter()
         for counter in COUNTERS:
             setattr(out, counter, 0)
         return out
@@ -140,8 +151,8 @@ class Tally:
         ]
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         return {
-            "v": 1, "experiment": self.name, "variants": list(self.variants), "period_s": self.period_s,
-            "partitions": sorted(self.partitions), "cells": cells, "entered": entered,
+            "v": 2, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
+            "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered,
             **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
 
@@ -150,17 +161,21 @@ class Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
             out = cls(definition, plain["period_s"])
-            if plain["v"] != 1 or (plain["experiment"], tuple(plain["variants"])) != (out.name, out.variants):
+            if plain["v"] != 2:
+                raise InputError("a tally of version 2", f"version {plain['v']}", "count again, with `readout --save`")
+            if plain["experiment"] != out.name:
                 raise InputError(
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
                 )
+            if plain["definition"] != out.digest:
+                raise _of_another(out.name, out.digest, plain["definition"])
             for c in plain["cells"]:
                 out.cells[c["variant"], c["ramp"], c["period"]] = {
                     m: Sums.from_plain(c["sums"][m]) for m in out.metrics
                 }
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
-            out.partitions = set(map(int, plain["partitions"]))
+            out.partitions, out.until_ms = set(map(int, plain["partitions"])), int(plain["until_ms"])
             for counter in COUNTERS:
                 setattr(out, counter, int(plain[counter]))
         except (KeyError, TypeError, ValueError) as error:
@@ -170,7 +185,29 @@ class Tally:
         return out
 
 
-COUNTERS = ("mixed", "events", "lists", "unattributed")
+COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten")
+
+
+def digest(definition: Definition) -> str:
+    """Of everything that a definition says but traffic and weights, which a ramp may change: 16 hex digits.
+
+    >>> from streams.contracts.experiments import Variant
+    >>> one = Definition(name="x", variants=(Variant(name="a"), Variant(name="b")))
+    >>> grown = msgspec.structs.replace(one, variants=(Variant(name="a"), Variant(name="b", weight=9.0)))
+    >>> digest(one) == digest(grown) != digest(msgspec.structs.replace(one, attribution_s=60))
+    True
+    """
+    variants = tuple(msgspec.structs.replace(v, weight=1.0) for v in definition.variants)
+    plain = msgspec.json.encode(msgspec.structs.replace(definition, variants=variants, traffic=1.0), order="sorted")
+    return hashlib.sha256(plain).hexdigest()[:16]
+
+
+def _of_another(name: str, expected: str, actual: object) -> InputError:
+    return InputError(
+        f"a tally of {name} under definition {expected}",
+        f"one under definition {actual}",
+        "add what was counted under one definition; what a ramp changes is no part of it",
+    )
 
 
 def columns_of(measured: Measured, values: Sequence[float]) -> tuple[float, ...]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import msgspec
 
+from online_models.items import hash_id
 from streams.contracts.events import Event
 from streams.contracts.experiments import Definition
+
+from .users import COLUMNS, DAY_MS, RESTING, Exposed, Purchase, Shown, Unit, User, Users
 
 CONVERSION, REVENUE, CLICKED, LISTS, HITS, TARGETS, CREDIT, DECIDED = range(8)
 """Columns of a unit: has it converted; its revenue; lists with a click, lists; events that the list before had named, events;
 and of lists that two variants share, those clicked more for the second less those for the first, and all with a click for either."""
-COLUMNS = 8
-
-DAY_MS = 86_400_000
 BEFORE_DAYS = 14
 """How long before its first exposure a unit's covariates reach back."""
 MOST = 1e12
 """Money beyond which a value is a slip, and counts as none."""
-KEPT_LISTS = 20
-"""Of a user, for clicks that name theirs."""
+JUDGED = 20
+"""Places of a list that count."""
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -35,14 +34,6 @@ class _Item(msgspec.Struct, frozen=True):
     variant: str | None = None
 
 
-class _Exposed(msgspec.Struct, frozen=True):
-    name: str
-    variant: str
-    unit: str | None = None
-    ramp: int = 0
-    forced: bool = False
-
-
 class ListRecord(msgspec.Struct, frozen=True):
     """What a read-out needs of a `Recommendation`."""
 
@@ -51,93 +42,53 @@ class ListRecord(msgspec.Struct, frozen=True):
     timestamp: int
     items: list[_Item]
     caused_by: _Cause | None = None
-    experiments: list[_Exposed] = []
-
-
-@dataclass(slots=True)
-class Unit:
-    """One unit that was exposed. ``now`` and ``before`` are its columns.
-
-    What the sums know of it: whether it was ``counted`` at all, whether as one of several variants (``left``), and its columns ``told``.
-    """
-
-    variant: str
-    ramp: int
-    first_ms: int
-    before: tuple[float, ...]
-    mixed: bool = False
-    now: list[float] = field(default_factory=lambda: [0.0] * COLUMNS)
-    bought: dict[str, float] = field(default_factory=dict)
-    told: tuple[float, ...] | None = None
-    counted: bool = False
-    left: bool = False
-
-
-@dataclass(slots=True)
-class _List:
-    request_id: str
-    timestamp: int
-    items: frozenset[str]
-    unit: str | None
-    variant: str
-    ramp: int
-    exposed: bool = False
-    clicked: bool = False
-    picks: dict[str, int] = field(default_factory=dict)
-    """Item → 0 or 1: whose pick it is."""
-    clicks: list[int] = field(default_factory=lambda: [0, 0])
-
-
-@dataclass(slots=True)
-class _User:
-    lists: deque[_List] = field(default_factory=lambda: deque(maxlen=KEPT_LISTS))
-    last_item: str = ""
-    last_ms: int = 0
-    past: dict[int, list[float]] = field(default_factory=dict)
-    """Day → columns of what happened outside the experiment."""
+    after: _Cause | None = None
+    experiments: list[Exposed] = []
 
 
 class Units:
     """The fold. ``changed`` are units whose columns are not as the sums hold them; `settled` hands them over."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, resting: int = RESTING) -> None:
         d = self._definition = definition
         self._name, self._window = d.name, d.attribution_s * 1000
         self._clicks, self._conversions = frozenset(d.clicks), frozenset(d.conversions)
         self._judged = self._clicks | self._conversions
         self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
         self._on_impression = d.exposure == "impression"
-        self._users: OrderedDict[str, _User] = OrderedDict()
-        self.units: dict[str, Unit] = {}
-        self.changed: set[str] = set()
+        self.users = Users(self._window + BEFORE_DAYS * DAY_MS, resting)
+        self.changed: set[Unit] = set()
         self.unattributed = 0
         """Events that would have counted, but came too long after any list, or before the one they were older than."""
 
     def take_list(self, record: ListRecord) -> None:
         """The list that answers the latest event."""
-        user = self._user(record.user_id)
+        user = self.users.at(record.user_id, record.timestamp)
+        self._show(user, record)
+
+    def take_asked(self, record: ListRecord) -> bool:
+        """A list that the user asked for over HTTP. False for one that was asked for again: it is the same list."""
+        user = self.users.at(record.user_id, record.timestamp)
+        if self._named(user, record.request_id) is not None:
+            return False
+        self._show(user, record)
+        return True
+
+    def _show(self, user: User, record: ListRecord) -> None:
         mine = next((e for e in record.experiments if e.name == self._name and not e.forced), None)
-        unit = None if mine is None else mine.unit or record.user_id
-        items = frozenset(item.item_id for item in record.items[:20])
-        made = _List(
-            record.request_id, record.timestamp, items, unit, mine.variant if mine else "", mine.ramp if mine else 0
-        )
+        items = array("Q", [hash_id(item.item_id) for item in record.items[:JUDGED]])
+        made = Shown(hash_id(record.request_id), record.timestamp, items, mine)
         if self._sides:
             made.picks = {i.item_id: self._sides[i.variant] for i in record.items if i.variant in self._sides}
-        lists = user.lists
-        if not self._on_impression and len(lists) > 1 and lists[-2].timestamp < lists[-1].timestamp < made.timestamp:
-            lists[
-                -2
-            ].items = frozenset()  # only the lists of the last two moments can still be meant without being named
-        lists.append(made)
+            made.clicks = [0, 0]
+        user.note_list(made)
         if not self._on_impression:
             self._expose(user, record.user_id, made, record.timestamp)
 
     def take_event(self, event: Event) -> None:
-        """The next event of the partition, which no event before it was a copy of."""
-        user = self._user(event.user_id)
+        """The next event of the partition, which a list answers."""
         now = event.timestamp
-        user.last_ms = max(user.last_ms, now)
+        user = self.users.at(event.user_id, now)
         kind = event.event_type
         named = self._named(user, event.request_id)
         if kind == "impression":
@@ -152,28 +103,27 @@ class Units:
             if shown is None:
                 self.unattributed += bool(user.lists)
             else:
-                self._judge(user, event, shown)
+                self._judge(user, event, shown, shown is named)
             user.last_item = event.item_id
         if kind in self._conversions:
             self._convert(user, event, shown)
         elif kind == "return":
             self._take_back(user, event)
 
-    def _judge(self, user: _User, event: Event, shown: _List) -> None:
+    def _judge(self, user: User, event: Event, shown: Shown, joined: bool) -> None:
         """A click, or what the list should have named."""
-        hit = event.item_id in shown.items
+        hit = hash_id(event.item_id) in shown.items
         if event.item_id != user.last_item:
             self._add(user, shown, event.timestamp, TARGETS, 1.0)
             if hit:
                 self._add(user, shown, event.timestamp, HITS, 1.0)
-        joined = event.request_id is not None and event.request_id == shown.request_id
         if event.event_type in self._clicks and (hit or joined) and not shown.clicked:
             shown.clicked = True
             self._add(user, shown, event.timestamp, CLICKED, 1.0)
         if shown.picks and event.event_type in self._clicks:
             self._credit(user, event, shown)
 
-    def _credit(self, user: _User, event: Event, shown: _List) -> None:
+    def _credit(self, user: User, event: Event, shown: Shown) -> None:
         """A click on an item of a list that two variants share is for the one that picked it; it counts once."""
         side = shown.picks.pop(event.item_id, None)
         if side is None:
@@ -184,58 +134,56 @@ class Units:
         shown.clicks[side] += 1
         self._add(user, shown, event.timestamp, CREDIT, float(_sign(shown.clicks) - before))
 
-    def _convert(self, user: _User, event: Event, shown: _List | None) -> None:
+    def _convert(self, user: User, event: Event, shown: Shown | None) -> None:
         value = event.value if event.value is not None and abs(event.value) <= MOST else 0.0
-        if shown is None or shown.unit is None or not shown.exposed:
+        if shown is None or shown.unit is None:
             past = self._past(user, event.timestamp)
             past[CONVERSION] = 1.0
             past[REVENUE] += value
             return
-        unit = self.units[shown.unit]
-        unit.now[CONVERSION] = 1.0
-        unit.now[REVENUE] += value
-        unit.bought[event.item_id] = unit.bought.get(event.item_id, 0.0) + value
+        shown.unit.now[CONVERSION] = 1.0
+        shown.unit.now[REVENUE] += value
+        user.note_purchase(Purchase(event.item_id, shown.unit, value))
         self.changed.add(shown.unit)
 
-    def _take_back(self, user: _User, event: Event) -> None:
-        """A return undoes the revenue of what was bought in the experiment, whenever it comes."""
-        for shown in reversed(user.lists):
-            if shown.unit is not None and shown.exposed:
-                self._take_from(shown.unit, event)
+    def _take_back(self, user: User, event: Event) -> None:
+        """A return undoes the revenue of what was bought in the experiment, of the unit that bought it, the latest purchase first."""
+        left = None if event.value is None else abs(event.value)
+        for bought in reversed(user.bought):
+            if bought.item_id != event.item_id or not bought.paid or left == 0.0:
+                continue
+            back = bought.paid if left is None else min(left, bought.paid)
+            bought.paid -= back
+            bought.unit.now[REVENUE] -= back
+            self.changed.add(bought.unit)
+            if left is None:
                 return
-        if event.user_id in self.units:
-            self._take_from(event.user_id, event)
+            left -= back
 
-    def _take_from(self, name: str, event: Event) -> None:
-        unit = self.units[name]
-        if event.item_id in unit.bought:
-            paid = unit.bought[event.item_id]
-            back = paid if event.value is None else min(abs(event.value), paid)
-            unit.bought[event.item_id] = paid - back
-            unit.now[REVENUE] -= back
-            self.changed.add(name)
-
-    def _expose(self, user: _User, user_id: str, made: _List, now: int) -> None:
+    def _expose(self, user: User, user_id: str, made: Shown, now: int) -> None:
         if made.exposed:
             return
         made.exposed = True
-        if made.unit is not None:
-            unit = self.units.get(made.unit)
+        if made.exposure is not None:
+            name = made.exposure.unit or user_id
+            unit = user.units.get(name)
             if unit is None:
-                before = self._before(user, now) if made.unit == user_id else (0.0,) * COLUMNS
-                unit = self.units[made.unit] = Unit(made.variant, made.ramp, now, before)
-            if unit.variant != made.variant:
+                before = self._before(user, now) if name == user_id else (0.0,) * COLUMNS
+                unit = Unit(made.exposure.variant, made.exposure.ramp, now, before)
+                user.note_unit(name, unit)
+            if unit.variant != made.exposure.variant:
                 unit.mixed = True
+            made.unit = unit
         self._add(user, made, now, LISTS, 1.0)
 
-    def _add(self, user: _User, shown: _List, now: int, column: int, value: float) -> None:
-        if shown.unit is None:
-            self._past(user, now)[column] += value
-        elif shown.exposed:
-            self.units[shown.unit].now[column] += value
+    def _add(self, user: User, shown: Shown, now: int, column: int, value: float) -> None:
+        if shown.unit is not None:
+            shown.unit.now[column] += value
             self.changed.add(shown.unit)
+        elif shown.exposure is None:
+            self._past(user, now)[column] += value
 
-    def _past(self, user: _User, now: int) -> list[float]:
+    def _past(self, user: User, now: int) -> list[float]:
         day = now // DAY_MS
         if day not in user.past:
             user.past[day] = [0.0] * COLUMNS
@@ -243,45 +191,29 @@ class Units:
                 del user.past[old]
         return user.past[day]
 
-    def _before(self, user: _User, now: int) -> tuple[float, ...]:
+    def _before(self, user: User, now: int) -> tuple[float, ...]:
         days = [user.past[d] for d in sorted(user.past) if d >= now // DAY_MS - BEFORE_DAYS]
         sums = [sum(day[c] for day in days) for c in range(COLUMNS)]
         user.past = {}
         return (float(sums[CONVERSION] > 0.0), *sums[1:])
 
-    def _named(self, user: _User, request_id: str | None) -> _List | None:
+    def _named(self, user: User, request_id: str | None) -> Shown | None:
         if request_id is None:
             return None
-        return next((shown for shown in reversed(user.lists) if shown.request_id == request_id), None)
+        name = hash_id(request_id)
+        return next((shown for shown in reversed(user.lists) if shown.name == name), None)
 
-    def _latest(self, user: _User, now: int) -> _List | None:
+    def _latest(self, user: User, now: int) -> Shown | None:
         """The latest list from before ``now`` that the user was shown, if that is not too long ago."""
         for shown in reversed(user.lists):
             if shown.timestamp < now and (shown.exposed or not self._on_impression):
                 return shown if now - shown.timestamp <= self._window else None
         return None
 
-    def _user(self, user_id: str) -> _User:
-        user = self._users.get(user_id)
-        if user is None:
-            user = self._users[user_id] = _User()
-        else:
-            self._users.move_to_end(user_id)
-        return user
-
-    def forget(self, now: int) -> None:
-        """Drop what is known of users whose latest event is too long before ``now`` for anything of it to count any more."""
-        while self._users:
-            user_id, user = next(iter(self._users.items()))
-            if now - user.last_ms <= self._window + BEFORE_DAYS * DAY_MS:
-                break
-            del self._users[user_id]
-
     def settled(self) -> Iterator[Unit]:
         """The units that have changed since the last call."""
         changed, self.changed = self.changed, set()
-        for name in changed:
-            yield self.units[name]
+        yield from changed
 
 
 def _sign(clicks: list[int]) -> int:

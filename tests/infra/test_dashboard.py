@@ -63,6 +63,7 @@ async def metrics_of_a_worker(folder: Path) -> dict[str, set[str]]:
     app._watch(pipeline)
     app.metrics.dead_letters.labels("empty")
     app.metrics.requests.labels("200")
+    app.metrics.asked.labels("published")
     found: dict[str, set[str]] = {"up": set()}
     for family in text_string_to_metric_families(app.metrics.page().decode()):
         for sample in family.samples:

@@ -112,6 +112,10 @@ def test_a_plan_and_its_inverse():
     assert back["effect"] == pytest.approx(0.1, rel=0.01)
     once = json.loads(plan("--rate", "0.05", "--effect", "0.1", "--once", "--json").stdout)
     assert once["units"] < needed["units"]
+    tuned = json.loads(plan("--rate", "0.05", "--effect", "0.1", "--tuning", str(needed["units"]), "--json").stdout)
+    assert once["units"] < tuned["units"] < needed["units"], "narrowest where it is to end"
+    assert (once["tuning"], needed["tuning"], tuned["tuning"]) == (None, 5_000, needed["units"])
+    assert plan("--rate", "0.05", "--effect", "0.1").stdout.endswith("; read out with --tuning 5000\n")
     less = json.loads(plan("--mean", "3", "--sd", "9", "--correlation", "0.8", "--effect", "0.1", "--json").stdout)
     more = json.loads(plan("--mean", "3", "--sd", "9", "--effect", "0.1", "--json").stdout)
     assert less["units"] == pytest.approx(0.36 * more["units"], rel=0.2)

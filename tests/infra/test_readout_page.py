@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -55,7 +56,7 @@ def well_formed(text: str) -> None:
             assert self.open.pop() == tag
 
         def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            assert tag in ("line", "polygon", "polyline")
+            assert tag in ("line", "polygon", "polyline", "circle")
 
     parser = Parser()
     parser.feed(text)
@@ -67,7 +68,8 @@ def well_formed(text: str) -> None:
 def test_is_well_formed_and_says_what_was_found(found: Result) -> None:
     text = page(found)
     well_formed(text)
-    assert f"<p class='note'><b>{found.verdict}</b></p>" in text
+    assert f"<p class='note good'><b>{found.verdict}</b></p>" in text
+    assert "until 2014-06-12 13:25 UTC" in text.partition("</header>")[0], "until which event"
     assert "new is better in ctr" in found.verdict
     effects = rows(text, "effects")
     assert [row[0] for row in effects] == ["ctr, new", "conversion, new", "revenue, new", "hr@20, new"]
@@ -123,7 +125,7 @@ def test_names_are_escaped(found: Result) -> None:
 def test_a_page_without_result() -> None:
     text = page(read_out(alone(definition(), 0), Tape().play().tally()))
     well_formed(text)
-    assert "No result yet" in text
+    assert "<p class='note open'><b>No result yet" in text, "not in the colour of a warning"
     assert "there is no interval to draw" in text
     assert not charts(text)
     assert all(row[3].startswith("no result yet: ") for row in rows(text, "effects"))
@@ -142,3 +144,37 @@ def test_lists_that_variants_share_have_a_preference() -> None:
     assert (lists, units) == ("300", "300")
     assert told.startswith("+50.0%, always valid +")
     assert "<h2>Effects</h2>" not in text
+
+
+def test_one_period_is_a_point_with_its_interval(found: Result) -> None:
+    [last] = found.timeline[-1:]
+    text = page(replace(found, timeline=(last, replace(last, variant="third"))))
+    well_formed(text)
+    for svg in charts(text).values():
+        assert svg.find("polygon") is None
+        assert svg.find("polyline") is None
+        dots = svg.findall("circle")
+        assert len({dot.get("cx") for dot in dots}) == 2
+        bars = [w for w in svg.findall("line") if "whisker" in w.get("class", "") and w.get("x1") == w.get("x2")]
+        for dot, bar in zip(dots, bars, strict=True):
+            assert float(bar.get("y2", "")) < float(dot.get("cy", "")) < float(bar.get("y1", ""))
+
+
+def test_harm_keeps_the_colour_of_a_warning_and_nothing_is_left_out_on_narrow_pages(found: Result) -> None:
+    text = page(replace(found, decision="harm"))
+    assert "<p class='note'><b>" in text
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    hidden = [rule for rule in style.split("}") if "display: none" in rule]
+    assert not any("effects" in rule or "once" in rule for rule in hidden)
+
+
+def test_guardrails_say_at_which_level_each_is_judged(found: Result) -> None:
+    assert "each of 1 is judged at 0.05, so that in 95% of experiments" in page(found)
+    two = (Guardrail(metric="hr@20", margin=0.1), Guardrail(metric="ctr", margin=0.1))
+    experiment = alone(definition(guardrails=two), 0)
+    assert "each of 2 is judged at 0.025" in page(read_out(experiment, Tape().play().tally()))
+
+
+def test_names_the_correction(found: Result) -> None:
+    assert "(Holm)" in page(found)
+    assert "(Benjamini and Hochberg)" in page(replace(found, correction="bh"))

@@ -115,3 +115,9 @@ def test_a_page_for_every_log_names_what_to_be_careful_about(log: Path, tmp_path
     assert result.exit_code == 0
     text = (tmp_path / "r.html").read_text()
     assert "event types without a weight: kauf (40)" in text
+
+
+def test_sources_that_named_nothing_have_no_row_of_zeros(tmp_path: Path) -> None:
+    text = replay(write_log(tmp_path / "log.jsonl", 400, 1)).stdout
+    assert "deep, rated: never named an item" in text
+    assert not [line for line in text.splitlines() if line.strip(" │").startswith(("deep ", "rated "))]

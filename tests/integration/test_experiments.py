@@ -98,6 +98,34 @@ def test_assignments_and_counts_survive_a_ramp_and_the_death_of_a_worker(
     assert readout(settings, *parts) == found
 
 
+def test_what_is_asked_for_over_http_is_an_exposure(settings: Settings, tmp_path: Path, file: Path) -> None:
+    """With lists that count when they are seen. The second is the first again, longer."""
+    topics.create(settings, partitions=2)
+    file.write_text(DEFINITION.replace("traffic: 0.5", "traffic: 1\nexposure: impression"))
+    experiment(settings, "start", str(file))
+    events = shop_events(60, users=12, seed=4)
+    user = events[-1]["user_id"]
+    with Worker(settings, tmp_path).ready() as worker:
+        publish(settings, events)
+        await_answers(settings, events)
+        shown, _ = (worker.get(f"/recommendations/{user}?k={k}")[1] for k in (5, 6))
+        until(lambda: 'headrace_asked_total{what="published"} 2.0' in worker.get("/metrics")[1], 10)
+        assert shown["after"]["offset"] >= 0
+        seen = dict(events[-1], request_id=shown["request_id"])
+        later = [
+            seen | {"event_id": "seen", "event_type": "impression", "timestamp": seen["timestamp"] + 1},
+            seen | {"event_id": "hit", "event_type": "view", "item_id": shown["items"][0]["item_id"], "timestamp": seen["timestamp"] + 2},
+        ]  # fmt: skip
+        publish(settings, later)
+        until(lambda: sum(x["caused_by"] is not None for x in lists(settings)) == 62, 30)
+        assert worker.stop() == 0
+    saved = tmp_path / "sums.json"
+    found = readout(settings, "--save", str(saved))
+    assert (found["events"], sum(found["units"].values())) == (62, 1)
+    [cell] = json.loads(saved.read_text())["cells"]
+    assert [int(n) >> 32 for n in cell["sums"]["ctr"]["totals"][:2]] == [1, 1]
+
+
 def test_what_an_operator_sees(settings: Settings, file: Path) -> None:
     topics.create(settings, 2)
     assert "no experiment is known" in experiment(settings, "list")

@@ -8,6 +8,7 @@ from streams.contracts.events import Event, Source
 from streams.contracts.experiments import Definition, Variant
 from streams.contracts.recommendations import Cause, Exposure, ModelVersion, Recommendation, RecommendedItem
 from streams.readout.fold import Readout
+from streams.readout.users import Unit
 from tests.worlds import START
 
 VARIANTS = (Variant(name="control"), Variant(name="new"))
@@ -15,6 +16,13 @@ VARIANTS = (Variant(name="control"), Variant(name="new"))
 
 def definition(**more) -> Definition:
     return Definition(**({"name": "x", "variants": VARIANTS} | more))
+
+
+def unit_of(readout: Readout, name: str = "u") -> Unit:
+    """What is remembered of a unit; a session is written ``user/session``."""
+    [part] = readout._partitions.values()
+    user = part.units.users._known[name.partition("/")[0]]
+    return user.units[name]
 
 
 class Tape:
@@ -54,9 +62,10 @@ class Tape:
         readout = Readout(definition(**more))
         for n, (event, answer) in enumerate(self.records):
             readout.take_event(msgspec.json.encode(event), Source(0, n))
-            readout.take_list(msgspec.json.encode(answer))
+            if answer is not None:
+                readout.take_list(msgspec.json.encode(answer))
         return readout
 
     def unit(self, name: str = "u", **more) -> dict[str, float]:
-        unit = self.play(**more).units.units[name]
+        unit = unit_of(self.play(**more), name)
         return dict(zip(("conversion", "revenue", "clicked", "lists", "hits", "targets"), unit.now[:6], strict=True))

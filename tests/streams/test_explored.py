@@ -10,7 +10,8 @@ import pytest
 from online_models.errors import InputError
 from online_models.experiments.off_policy.results import Estimate, NoEstimate
 from streams.contracts.events import Event
-from streams.readout.explored import evaluate
+from streams.readout.explored import Row, rows_of
+from streams.readout.off_policy import Evaluated, evaluate
 from tests.worlds import START
 
 ITEMS = "abcde"
@@ -51,43 +52,140 @@ def world(n: int = 4_000, explore: float = 1.0, wanted: str = "b", seed: int = 1
     return events, published, candidate
 
 
+def judged(world, kinds: frozenset[str] = JUDGED, ms: int = 60_000, **more) -> Evaluated:
+    return evaluate(rows_of(*world, kinds, ms), **more)
+
+
 @pytest.mark.parametrize(("explore", "wanted"), [(1.0, "b"), (0.5, "c"), (0.5, "a")])
 def test_the_estimate_holds_what_the_candidate_earns(explore: float, wanted: str) -> None:
-    found = evaluate(*world(explore=explore, wanted=wanted), JUDGED, 60_000)
+    found = judged(world(explore=explore, wanted=wanted))
     assert found.rows == 4_000
     assert found.covered == 1.0
     assert found.recorded == pytest.approx(RATES[wanted], abs=0.03)
-    for estimate in found.estimates:
+    for each in found.estimates:
+        estimate = each.result
         assert isinstance(estimate, Estimate)
         assert abs(estimate.value - RATES[wanted]) < 0.1, estimate
         if estimate.estimator in ("snipw", "dr", "sndr"):
             assert estimate.low < RATES[wanted] < estimate.high
+            assert (each.worst, each.best) == pytest.approx((estimate.low, estimate.high)), "all lists are covered"
 
 
 def test_what_cannot_come_first_is_not_counted() -> None:
     events, published, candidate = world(2_000)
     other = [c.replace(b'"b"', b'"z"') if n % 4 == 0 else c for n, c in enumerate(candidate)]
-    assert evaluate(events, published, other, JUDGED, 60_000).covered == pytest.approx(0.5, abs=0.01)
+    found = judged((events, published, other))
+    assert found.covered == pytest.approx(0.5, abs=0.01)
+    [dr] = [e for e in found.estimates if e.result.estimator == "dr"]
+    assert dr.worst == pytest.approx(0.5 * dr.result.low, rel=0.01)
+    assert dr.best == pytest.approx(0.5 * dr.result.high + 0.5, rel=0.01)
+    assert dr.worst < 0.5 * RATES["b"] + 0.5 * 0.0 < 0.5 * RATES["b"] + 0.5 < dr.best
 
 
 def test_too_little_exploration_is_no_estimate() -> None:
-    found = evaluate(*world(1_000, explore=0.05), JUDGED, 60_000)
-    ipw = next(e for e in found.estimates if e.estimator == "ipw")
+    found = judged(world(1_000, explore=0.05))
+    ipw = next(e.result for e in found.estimates if e.result.estimator == "ipw")
     assert isinstance(ipw, NoEstimate)
     assert "effective rows" in ipw.reason
 
 
 def test_a_list_counts_for_the_next_event_only_and_not_for_long() -> None:
     events, published, candidate = world(500)
-    assert evaluate(events, published, candidate, JUDGED, 999).logged.rows == 500
-    assert evaluate(events, published, candidate, JUDGED, 999).recorded == 0.0
-    assert evaluate(events, published, candidate, frozenset({"purchase"}), 60_000).recorded == 0.0
+    late = judged((events, published, candidate), ms=999)
+    assert (late.logged.rows, late.recorded) == (500, 0.0)
+    assert judged((events, published, candidate), frozenset({"purchase"})).recorded == 0.0
 
 
 def test_lists_that_did_not_explore_are_refused() -> None:
     events, published, candidate = world(50)
     plain = [p.replace(b'"propensity"', b'"other"') for p in published]
     with pytest.raises(InputError, match=r"explore: 0\.1"):
-        evaluate(events, plain, candidate, JUDGED, 60_000)
+        judged((events, plain, candidate))
     with pytest.raises(InputError, match="more alike"):
-        evaluate(events, published, [c.replace(b'"b"', b'"z"') for c in candidate], JUDGED, 60_000)
+        judged((events, published, [c.replace(b'"b"', b'"z"') for c in candidate]))
+
+
+def test_a_candidate_that_draws_its_lists_is_refused() -> None:
+    events, published, candidate = world(50)
+    drawn = [c.replace(b'"items"', b'"propensity":0.28,"items"') for c in candidate]
+    with pytest.raises(InputError, match="replay it without `explore`"):
+        judged((events, published, drawn))
+
+
+def test_lists_drafted_from_two_variants_did_not_explore() -> None:
+    events, published, candidate = world(50)
+    drafted = [p.replace(b'"score"', b'"variant":"new","score"') for p in published]
+    with pytest.raises(InputError, match=r"explore: 0\.1"):
+        judged((events, drafted, candidate))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "explore", "margin", "passed", "why"),
+    [
+        ("b", 1.0, 0.0, True, "all above +0"),
+        ("d", 1.0, 0.0, False, "all below"),
+        ("e", 1.0, 0.01, False, "not sure"),
+        ("e", 1.0, 0.2, True, "all above -0.2"),
+        ("a", 1.0, 0.0, False, "the same item first"),
+        ("b", 0.02, 0.0, False, "no estimate"),
+    ],
+)
+def test_the_gate_compares_with_the_logged_lists_as_they_would_be_without_exploring(
+    wanted, explore, margin, passed, why
+):
+    """What was logged puts `a` first, which earns 0.1; with its exploration it earns more."""
+    gate = judged(world(1_500, explore=explore, wanted=wanted), margin=margin).gate
+    assert (gate.passed, why in gate.reason) == (passed, True), gate
+    if isinstance(gate.difference, Estimate):
+        assert gate.difference.low < RATES[wanted] - RATES["a"] < gate.difference.high
+        assert gate.difference == gate.at_best
+
+
+def test_what_the_gate_does_not_know_counts_against_the_candidate() -> None:
+    events, published, candidate = world(3_000)
+    some = [c.replace(b'"b"', b'"z"') if n // 2 % 4 == 0 else c for n, c in enumerate(candidate)]
+    gate = judged((events, published, some)).gate
+    assert gate.passed
+    assert gate.difference.value == pytest.approx(0.75 * 0.5 - 0.1, abs=0.05)
+    assert gate.at_best.value - gate.difference.value == pytest.approx(0.25, abs=0.01)
+    most = [c.replace(b'"b"', b'"z"') if n // 2 % 4 else c for n, c in enumerate(candidate)]
+    refused = judged((events, published, most)).gate
+    assert not refused.passed
+    assert "not sure" in refused.reason
+
+
+def other_lists(*items: str):
+    """The world again, with whole lists of the candidate."""
+    events, published, candidate = world(6_000, seed=2)
+    shown = [{"item_id": i, "score": 1.0} for i in items]
+    whole = [msgspec.json.encode(msgspec.json.decode(c) | {"items": shown}) for c in candidate]
+    return events, published, whole
+
+
+def test_the_first_places_together() -> None:
+    """Of `b` and then `a` all estimators know; of `b` and then `d` none, since `d` never moves up but to the first place."""
+    found = judged(other_lists("b", "a", "c"), places=2)
+    assert [e.result.estimator for e in found.slates] == [
+        "standard_ips", "reward_interaction_ips", "cascade_dr", "independent_ips",
+    ]  # fmt: skip
+    assert found.recorded_slates == pytest.approx(0.6, abs=0.03)
+    widths = {}
+    for each in found.slates:
+        assert isinstance(each.result, Estimate)
+        assert each.covered == 1.0
+        assert each.result.low < 0.6 < each.result.high, each
+        widths[each.result.estimator] = each.result.high - each.result.low
+    assert widths["independent_ips"] < widths["reward_interaction_ips"]
+    none = judged(other_lists("b", "d", "c"), places=2)
+    assert all(isinstance(e.result, NoEstimate) and (e.covered, e.worst) == (0.0, None) for e in none.slates)
+    apart = judged(other_lists("c", "b", "a"), places=2)
+    assert [e.covered for e in apart.slates] == [0.0, 0.0, 0.0, 1.0]
+    assert apart.slates[-1].result.low < 0.7 < apart.slates[-1].result.high
+
+
+def test_the_rate_of_drawing_follows_from_the_propensity() -> None:
+    for rate, place in ((0.3, 0), (0.3, 2), (1.0, 0), (1.0, 3)):
+        propensity = rate / 4 + (1.0 - rate if place == 0 else 0.0)
+        row = Row(0, 0, tuple("abcd"), place, propensity, ("a",))
+        assert row.rate == pytest.approx(rate)
+    assert "".join(Row(0, 0, tuple("abcd"), 2, 0.25, ("a",)).drawn(2)) == "cabd"

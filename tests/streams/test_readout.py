@@ -15,7 +15,7 @@ from streams.experiment_rules import alone
 from streams.pipeline import Pipeline
 from streams.readout.fold import Readout
 from streams.readout.tally import Tally
-from tests.streams.readout_tape import Tape, definition
+from tests.streams.readout_tape import Tape, definition, unit_of
 from tests.worlds import shop_log
 
 
@@ -100,13 +100,13 @@ def test_what_was_before_the_first_exposure_is_the_covariate():
     t.add(10, "b", shown="c", variant=None)
     t.add(20, "k", "purchase", shown="d", variant=None, value=3.0)
     t.add(30, "d", shown="e")
-    unit = t.play().units.units["u"]
+    unit = unit_of(t.play())
     assert unit.before == (1.0, 3.0, 2.0, 3.0, 2.0, 3.0, 0.0, 0.0)
     assert unit.now == [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     old = Tape()
     old.add(0, "a", shown="b", variant=None)
     old.add(15 * 86_400, "x", shown="y")
-    assert old.play().units.units["u"].before == (0.0,) * 8
+    assert unit_of(old.play()).before == (0.0,) * 8
 
 
 def test_a_unit_of_two_variants_is_left_out_and_counted():
@@ -133,11 +133,11 @@ def test_credit_of_a_list_that_two_variants_share():
     t.add(10, "a", shown="")
     t.add(10, "b", shown="")
     t.add(10, "b", shown="")  # counts once
-    unit = t.play(method="interleave").units.units["u"]
+    unit = unit_of(t.play(method="interleave"))
     assert unit.now[6:] == [0.0, 1.0]
     t.add(10, "c", shown="")
     t.add(10, "d", shown="")  # nobody's pick
-    assert t.play(method="interleave").units.units["u"].now[6:] == [1.0, 1.0]
+    assert unit_of(t.play(method="interleave")).now[6:] == [1.0, 1.0]
 
 
 def test_sessions_as_units():
@@ -145,8 +145,8 @@ def test_sessions_as_units():
     t.add(0, "a", shown="b", unit="u/1", variant="new")
     t.add(10, "b", shown="c", unit="u/2", variant="control")
     t.add(20, "c", shown="d", unit="u/2", variant="control")
-    units = t.play(unit="session").units.units
-    assert {name: u.now[2] for name, u in units.items()} == {"u/1": 1.0, "u/2": 1.0}
+    played = t.play(unit="session")
+    assert {name: unit_of(played, name).now[2] for name in ("u/1", "u/2")} == {"u/1": 1.0, "u/2": 1.0}
 
 
 LOG = shop_log(900, users=60, seed=4)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
+from streams.app.asked import WAITING, Asked
+from streams.app.publisher import Outgoing
 from streams.contracts.events import Event, Source
+from streams.contracts.recommendations import After, Exposure, ModelVersion, Recommendation
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
 from streams.stores import MemoryStore
@@ -149,3 +153,48 @@ async def test_numbers_of_the_pipeline_are_read_when_asked_for() -> None:
     page = metrics.page().decode()
     assert "headrace_pipeline_users 2.0" in page
     assert 'headrace_pipeline_hits{name="knn"} 0.5' in page
+
+
+async def test_a_list_is_noted_with_the_event_that_it_knows_of(client: Client) -> None:
+    noted: list[tuple[Recommendation, bytes]] = []
+    client.server.serve(client.pipeline, client.store, lambda made, body: noted.append((made, body)))
+    await client.see("ada", "a", "b")
+    status, body = await client.get("/recommendations/ada")
+    await client.get("/recommendations/nobody")
+    await client.get("/recommendations/ada?k=0")
+    (of_ada, raw), (of_nobody, _) = noted
+    assert (status, json.loads(raw)) == (200, body)
+    assert body["after"] == {"partition": 0, "offset": 1}
+    assert (of_ada.after, of_nobody.after) == (After(0, 1), None)
+
+
+class Broker:
+    """Takes records once it is ``there``."""
+
+    def __init__(self) -> None:
+        self.there, self.taken = asyncio.Event(), list[Outgoing]()
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        await self.there.wait()
+        self.taken += records
+
+
+async def test_lists_under_an_experiment_are_published_and_no_answer_waits_for_that() -> None:
+    broker, metrics = Broker(), WorkerMetrics()
+    asked = Asked(broker, "recommendations", metrics)  # type: ignore[arg-type]
+    publishing = asyncio.create_task(asked.publish())
+    plain = Recommendation(
+        request_id="r", user_id="ada", timestamp=1, caused_by=None, items=[], model=ModelVersion("m", "1")
+    )
+    split = msgspec.structs.replace(plain, experiments=[Exposure("x", "new")])
+    asked.note(plain, b"plain")
+    asked.note(split, b"first")
+    await asyncio.sleep(0)
+    for _ in range(WAITING + 3):
+        asked.note(split, b"more")
+    broker.there.set()
+    await asked.finish()
+    publishing.cancel()
+    assert broker.taken[0] == Outgoing("recommendations", b"ada", b"first")
+    assert len(broker.taken) == WAITING + 1
+    assert b'headrace_asked_total{what="lost"} 3.0' in metrics.page()

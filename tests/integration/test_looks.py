@@ -1,0 +1,76 @@
+"""`looks`: what a reader of the topics sees, one look after the other; the records are put there by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from infra import experiment_readout, experiments, topics
+from infra.settings import Settings
+from streams.contracts.experiments import Experiment
+from streams.experiment_rules import alone, ramp, stop
+from streams.readout.tally import Tally
+from tests.streams.readout_tape import Tape, definition
+
+
+@pytest.fixture
+def experiment(settings: Settings) -> Experiment:
+    topics.create(settings, partitions=2)
+    found = alone(definition(traffic=0.5), 0)
+    experiments.write(settings, found)
+    return found
+
+
+def send(settings: Settings, tape: Tape, start: int, end: int, without: tuple[int, ...] = ()) -> None:
+    """Events to partition 0; lists to that of another partitioner, but for some."""
+    with topics.producer(settings) as client:
+        for event, _ in tape.records[start:end]:
+            client.send(settings.topics.events, value=msgspec.json.encode(event), partition=0)
+        for n, (event, made) in enumerate(tape.records[start:end], start):
+            if n not in without:
+                client.send(
+                    settings.topics.recommendations,
+                    value=msgspec.json.encode(made),
+                    partition=sum(event.user_id.encode()) % 2,
+                )
+        client.flush()
+
+
+def look(looking: Iterator[tuple[Experiment, Tally]]) -> tuple[Experiment, Tally]:
+    return next(looking)
+
+
+def test_each_look_goes_on_from_the_one_before(settings: Settings, experiment: Experiment) -> None:
+    t = Tape()
+    for n in range(60):
+        t.add(n, "b", user="ab"[n % 2 if n < 30 else 0], shown="b")
+    send(settings, t, 0, 40, without=(35,))
+    looking = experiment_readout.looks(settings, experiment, 86_400, None, 1.0)
+    found, first = look(looking)
+    assert (found, first.events, first.lists) == (experiment, 39, 39), (
+        "the second partition is silent, one event was refused"
+    )
+    grown = ramp(experiment, {}, 1.0, experiments.now_ms())
+    experiments.write(settings, grown)
+    send(settings, t, 40, 60)
+    found, second = look(looking)
+    while second.events < 59:
+        found, second = look(looking)
+    assert (found, second.events) == (grown, 59)
+    ended = stop(grown, experiments.now_ms(), by="operator", reason="enough")
+    experiments.write(settings, ended)
+    while found.state == "running":
+        found, second = look(looking)
+    assert (found.reason, second.events) == ("enough", 59)
+    looking.close()  # type: ignore[attr-defined]
+    [(_, once)] = experiment_readout.looks(settings, experiment, 86_400, None, None)
+    assert once.plain() == second.plain() == _folded(t, 35).plain()
+    [(_, other)] = experiment_readout.looks(settings, experiment, 86_400, frozenset({1}), None)
+    assert (other.events, other.partitions) == (0, set())
+
+
+def _folded(t: Tape, without: int) -> Tally:
+    t.records[without] = (t.records[without][0], None)
+    return t.play(traffic=0.5).tally()

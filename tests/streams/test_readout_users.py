@@ -1,0 +1,137 @@
+"""What a read-out remembers of users: enough to be right, and no more however long it watches."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from streams.contracts.events import Source
+from streams.readout import fold
+from streams.readout.fold import Readout
+from streams.readout.units import Units
+from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES, KEPT_SESSIONS, Users
+from tests.streams.readout_tape import Tape, definition, unit_of
+from tests.worlds import START
+
+DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "FORGET_EVERY", 1)
+
+
+def test_a_click_that_names_the_list_before_last_is_on_its_items():
+    t = Tape()
+    first = t.add(0, "a", shown="x")
+    t.add(10, "b", shown="c")
+    t.add(20, "c", shown="d")
+    t.add(30, "e", shown="f")
+    t.add(40, "x", shown="", request_id=first)
+    found = t.unit()
+    assert (found["clicked"], found["hits"]) == (2.0, 2.0)
+
+
+def test_users_are_not_forgotten_while_something_of_them_counts():
+    """Everybody else comes and goes meanwhile; the clock that counts is that of the events."""
+    t = Tape()
+    t.add(0, "a", shown="b")
+    t.add(DAY - 10, "z", user="v", shown="b")
+    t.add(DAY, "b", shown="c")
+    assert t.unit(attribution_s=DAY)["clicked"] == 1.0
+    old = Tape()
+    old.add(0, "a", "purchase", shown="b", variant=None, value=2.0)
+    old.add(13 * DAY, "z", user="v", shown="b")
+    old.add(14 * DAY, "a", shown="b")
+    assert unit_of(old.play()).before[:2] == (1.0, 2.0)
+
+
+def test_a_user_who_comes_back_after_long_is_the_same_unit():
+    t = Tape()
+    t.add(0, "a", shown="b")
+    t.add(10, "b", shown="c")
+    for day in range(1, 60):
+        t.add(day * DAY, "z", user="v", shown="b")
+    t.add(60 * DAY, "a", shown="b")
+    t.add(60 * DAY + 9, "b", shown="c")
+    tally = t.play().tally()
+    assert tally.entered == {("new", 0): 2}
+    assert unit_of(t.play()).now[2:4] == [2.0, 4.0]
+    assert tally.forgotten == 0
+
+
+@pytest.mark.parametrize("unit", ["user", "session"])
+def test_a_return_takes_back_from_the_unit_that_bought_whenever_it_comes(unit):
+    session = {} if unit == "user" else {"unit": "u/1"}
+    later = {} if unit == "user" else {"unit": "u/2"}
+    for after in (DAY // 2, 60 * DAY):
+        t = Tape()
+        t.add(0, "a", shown="b", **session)
+        t.add(10, "b", "purchase", shown="c", value=5.0, **session)
+        t.add(20, "b", "purchase", shown="c", value=3.0, **session)
+        t.add(after - 10, "q", user="v", shown="c")
+        t.add(after, "a", shown="b", **later)
+        t.add(after + 10, "b", "return", shown="c", value=6.0, **later)
+        readout = t.play(unit=unit)
+        cells = readout.tally().total("revenue", "new")
+        assert cells.totals[0] / 2**32 == 2.0, after
+        assert cells.products[0] / 2**64 == 4.0, "not from a unit that bought nothing"
+
+
+def test_sessions_are_forgotten_when_they_are_over():
+    """One by one, of many users or of one: what is remembered stays the same size, and the sums are right."""
+    for users in (1, 100_000):
+        t = Tape()
+        for n in range(600):
+            user = f"u{n % users}"
+            t.add(n * DAY // 2, "x", user=user, shown="b", unit=f"{user}/{n}")
+            t.add(n * DAY // 2 + 5, "b", user=user, shown="c", unit=f"{user}/{n}")
+        readout = t.play(unit="session")
+        assert readout.tally().total("ctr", "new").n == 600
+        assert readout.tally().total("ctr", "new").totals[0] == 600 << 32
+        assert readout.users <= 40
+        [part] = readout._partitions.values()
+        assert max(len(u.units) for u in part.units.users._known.values()) <= KEPT_SESSIONS
+
+
+def test_what_is_kept_of_one_user_is_bounded():
+    t = Tape()
+    for n in range(500):
+        t.add(n * 60, f"i{n}", "purchase", shown="bcdef", value=1.0)
+    [part] = t.play()._partitions.values()
+    [user] = part.units.users._known.values()
+    assert len(user.lists) == KEPT_LISTS
+    assert len(user.bought) == KEPT_PURCHASES
+
+
+def test_silent_users_beyond_the_cap_are_forgotten_and_counted():
+    users = Users(keep_ms=1_000, resting=2)
+    units = Units(definition(), resting=2)
+    assert units.users._most == 2
+    for n in range(5):
+        user = users.at(f"u{n}", n)
+        user.units[f"u{n}"] = object()  # type: ignore[assignment]
+    users.forget(10**9)
+    assert (len(users), users.forgotten) == (2, 3)
+    assert users.at("u4", 10**9).units, "of those that were silent shortest something is known"
+    assert not users.at("u0", 10**9).units
+
+
+def test_a_partition_that_is_ahead_makes_no_other_forget():
+    t = Tape()
+    t.add(0, "a", user="u", shown="b")
+    t.add(400 * DAY, "a", user="ahead", shown="b")
+    t.add(10, "b", user="u", shown="c")
+    readout = Readout(definition())
+    offsets = [0, 0]
+    for event, made in t.records:
+        p = int(event.user_id == "ahead")
+        assert made is not None
+        assert made.caused_by is not None
+        cause = msgspec.structs.replace(made.caused_by, partition=p, offset=offsets[p])
+        readout.take_event(msgspec.json.encode(event), Source(p, offsets[p]))
+        readout.take_list(msgspec.json.encode(msgspec.structs.replace(made, caused_by=cause)), p)
+        offsets[p] += 1
+    tally = readout.tally()
+    assert tally.total("ctr", "new").totals[0] == 1 << 32
+    assert tally.until_ms == START + 400 * DAY * 1000

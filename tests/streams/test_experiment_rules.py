@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import msgspec
 import pytest
 
 from online_models.errors import InputError
@@ -105,6 +108,20 @@ def test_a_ramp_is_kept_and_refuses_what_is_unknown():
         with pytest.raises(InputError, match=message):
             ramp(e, weights, None, 7)
     assert ramp(e, {"a": 0}, None, 7).ranges[0][0] == "b"
+
+
+@pytest.mark.parametrize("n", [2, 10, 20])
+def test_a_record_stays_small_however_often_it_is_ramped(n):
+    rng = random.Random(n)
+    names = [f"variant-number-{i}" for i in range(n)]
+    e = started(variants=tuple(Variant(name=name) for name in names))
+    for step in range(1_000):
+        pair = rng.sample(names, 2)
+        e = ramp(e, {name: round(rng.uniform(0.9, 1.1), 3) for name in pair}, None, 10 + step)
+        assert len(msgspec.json.encode(e)) < 64_000
+    assert e.ramps[-1].number == 1_000
+    assert [r.number for r in e.ramps] == list(range(e.ramps[0].number, 1_001))
+    assert len(e.ramps) >= 5
 
 
 def test_what_was_stopped_stays_stopped():

@@ -11,7 +11,7 @@ from online_models.errors import InputError
 from online_models.experiments.split import BUCKETS
 from streams.contracts.experiments import BlendChange, Definition, Guardrail, Variant
 from streams.contracts.models import Announcement, TrainedOn
-from streams.experiment_rules import begin, ramp, stop
+from streams.experiment_rules import begin, check_over, ramp, stop
 
 LISTS = ("knn", "mf")
 A, B = Variant(name="a"), Variant(name="b")
@@ -48,12 +48,25 @@ def started(present=(), versions=(), **more):
         ({"variants": (A, Variant(name="b", blend=BlendChange(add={"x": 1.0})))}, "got x in the blend of b"),
         ({"variants": (A, Variant(name="b", model="v9"))}, r"\(none, v1\), got v9 in the model of b"),
         ({"forced": {"u": "c"}}, r"\(a, b\), got c in the `forced` variants"),
+        ({"learning": "isolated", "variants": tuple(Variant(name=n) for n in "abcde")}, "at most 4 variants .* got 5"),
         ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
     ],
 )
 def test_refused(more, message):
     with pytest.raises(InputError, match=message):
         started(versions=("v1",), **more)
+
+
+def test_an_end_that_is_over_is_refused():
+    with pytest.raises(InputError, match=r"an end that is still to come, got 1970-01-01 00:00:00 UTC \(`end`\)"):
+        started(end=5)
+    assert started(end=6).definition.end == 6
+
+
+def test_only_what_was_stopped_may_be_forgotten():
+    with pytest.raises(InputError, match="x, which runs; `headrace experiment stop x` first"):
+        check_over(started())
+    check_over(stop(started(), 9))
 
 
 EXPLORES = Variant(name="b", explore=0.1)
@@ -70,6 +83,17 @@ EXPLORES = Variant(name="b", explore=0.1)
         ({"layer": "l"}, {"name": "y", "layer": "l", "unit": "session"}, "use another layer"),
         ({"layer": "l", "layer_share": 0.7}, {"name": "y", "layer": "l", "layer_share": 0.5}, "at most 0.3"),
         ({"learning": "isolated"}, {"name": "y", "learning": "isolated"}, "one experiment at a time"),
+        (
+            {"learning": "isolated", "layer": "l", "layer_share": 0.5},
+            {
+                "name": "y",
+                "learning": "isolated",
+                "layer": "l",
+                "layer_share": 0.5,
+                "variants": (A, B, Variant(name="c")),
+            },
+            r"at most 4 variants that learn apart \(`isolated_arms`\), .* got 3 beside 2 that run",
+        ),
     ],
 )
 def test_refused_beside_another(first, second, message):

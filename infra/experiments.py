@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import reprlib
 import time
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
@@ -14,37 +13,55 @@ import msgspec
 import yaml
 
 from infra import models, topics
+from infra.experiment_faults import A_TIME, TIMES, fault_in
 from infra.settings import Settings
 from online_models.errors import InputError
 from streams import experiment_rules
-from streams.contracts.experiments import Definition, Experiment
+from streams.contracts.experiments import Definition, Experiment, as_text
 from streams.contracts.models import Announcement
 from streams.contracts.reading import UNREADABLE
 from streams.experiment_feed import read_experiment
 from streams.experiments import NO_MODEL
 
+EARLIEST = 100_000_000_000
+"""ms since the epoch, in 1973: a time before it was meant in seconds."""
+
 
 def definition_of(text: str, where: str) -> Definition:
     """An experiment written in YAML (JSON is YAML too); times may be dates. Raises InputError that names the place."""
     try:
-        table = yaml.safe_load(text)
+        table = _Loader(text).get_single_data()
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise InputError("YAML", f"{getattr(error, 'problem', None) or error} in {place}", "correct it") from None
     if isinstance(table, dict):
-        table = {key: _milliseconds(value) if key in ("start", "end") else value for key, value in table.items()}
-    try:
-        return msgspec.convert(table, Definition)
-    except msgspec.ValidationError as error:
-        expected, _, place = str(error).partition(" - at `$")
-        found: Any = table
-        for key, number in re.findall(r"\.(\w+)|\[(\d+)\]", place):
-            found = found[key] if key else found[int(number)]
-        at = place.strip("`").lstrip(".") or "the top"
-        raise InputError(
-            expected.removeprefix("Expected "), f"{reprlib.repr(found)} at {at} of {where}", "correct it"
-        ) from None
+        table = {key: _milliseconds(value) if key in TIMES else value for key, value in table.items()}
+        if isinstance(context := table.get("context"), dict):
+            table["context"] = {key: _texts(values) for key, values in context.items()}
+    fault = fault_in(table, where)
+    if fault is not None:
+        raise fault
+    for name in TIMES:
+        if (value := table.get(name)) is not None and value < EARLIEST:
+            raise InputError(
+                A_TIME, f"{value} at {name} in {where}", "write a date; seconds are to be multiplied by 1000"
+            )
+    return msgspec.convert(table, Definition)
+
+
+class _Loader(yaml.SafeLoader):
+    """Only true and false are truth values: country codes (`no`) and switches (`on`, `off`) stay text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        letter: [(tag, known) for tag, known in found if letter in "tTfF" or not tag.endswith(":bool")]
+        for letter, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _texts(values: Any) -> Any:
+    """Truth values and numbers that a context may have, as they are compared."""
+    return [v if isinstance(v, str) else as_text(v) or v for v in values] if isinstance(values, list) else values
 
 
 def _milliseconds(value: Any) -> Any:
@@ -76,7 +93,8 @@ def begun(settings: Settings, definition: Definition, present: Mapping[str, Expe
     versions: dict[str, Announcement] = {}
     if any(v.model not in (None, NO_MODEL) for v in definition.variants):
         versions = models.read(settings).known
-    return experiment_rules.begin(definition, present, lists_of(settings), versions, now_ms())
+    arms = settings.pipeline.isolated_arms
+    return experiment_rules.begin(definition, present, lists_of(settings), versions, now_ms(), arms)
 
 
 def lists_of(settings: Settings) -> tuple[str, ...]:
@@ -115,6 +133,14 @@ def write(settings: Settings, experiment: Experiment) -> None:
     read_experiment(key, value)  # no record that workers would refuse
     with topics.producer(settings) as client:
         sent = client.send(settings.topics.experiments, value=value, key=key)
+        client.flush()
+        sent.get(timeout=30)
+
+
+def forget(settings: Settings, name: str) -> None:
+    """Take an experiment off the topic, and wait until the broker has that."""
+    with topics.producer(settings) as client:
+        sent = client.send(settings.topics.experiments, value=None, key=name.encode())
         client.flush()
         sent.get(timeout=30)
 

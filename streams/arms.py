@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from .config import PipelineConfig
 from .experiments import Treatment
@@ -13,7 +13,7 @@ from .teaching import Teacher
 
 
 class Arms:
-    """A scorer and a teacher for each treatment. An arm that is not kept any more is as everybody."""
+    """A scorer and a teacher for each treatment. An arm that is not there is as everybody."""
 
     def __init__(self, config: PipelineConfig, knowledge: Knowledge, filters: Filters) -> None:
         self._config, self._knowledge, self._filters = config, knowledge, filters
@@ -21,11 +21,22 @@ class Arms:
 
     def _pair(self, models: Knowledge | Arm) -> tuple[Scorer, Teacher]:
         scorer = Scorer(models, self._filters, self._config.sources.candidates)
-        return scorer, Teacher(self._config, models, self._filters)
+        return scorer, Teacher(self._config, models, self._filters, self._knowledge)
 
     def keep(self, wanted: Collection[str]) -> None:
-        """These arms learn apart from now on, and no others."""
+        """These arms learn apart, and no others; a new one once `make` has made it."""
         self._knowledge.keep_arms(wanted)
+        self._follow()
+
+    def make(self) -> Callable[[], object] | None:
+        """See `Knowledge.make_arms`."""
+        there = len(self._knowledge.arms)
+        work = self._knowledge.make_arms()
+        if len(self._knowledge.arms) > there:
+            self._follow()
+        return work
+
+    def _follow(self) -> None:
         self._of = {None: self._of[None]} | {name: self._pair(arm) for name, arm in self._knowledge.arms.items()}
 
     def scorer(self, treatment: Treatment) -> Scorer:

@@ -123,6 +123,7 @@ class PipelineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
     max_items: Many = 1_000_000
     max_users: Many = 200_000
+    isolated_arms: Annotated[int, msgspec.Meta(ge=0, le=100)] = 4
     dedup_window: Many = 200_000
     open_moments: Many = 64
     max_unacknowledged: Many = 10_000

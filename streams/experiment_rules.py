@@ -6,18 +6,21 @@ Nothing here talks to a broker: the present experiments come in, the changed one
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timezone
 
 import msgspec
 
 from online_models.errors import InputError
 from online_models.experiments.split import BUCKETS, allocate, counts
 
+from .config import PipelineConfig
 from .contracts.experiments import Definition, Experiment, Ramp
 from .contracts.models import Announcement
+from .experiment_fit import clash, too_many_arms
 from .experiments import NO_MODEL
 
-KEEP_RAMPS = 1_000
-"""The latest ones of an experiment."""
+RAMPS_BYTES = 48_000
+"""Of an experiment's ramps in its record, of which the latest are kept: a broker takes 1 MB, and every worker reads it."""
 
 
 def begin(
@@ -26,9 +29,10 @@ def begin(
     lists: Collection[str],
     versions: Mapping[str, Announcement],
     now_ms: int,
+    arms: int = PipelineConfig().isolated_arms,
 ) -> Experiment:
     """A new experiment among the ``present`` ones (by name). ``lists`` are the candidate lists there are, ``versions`` those of
-    the deep model that workers can get.
+    the deep model that workers can get, ``arms`` how many variants may learn apart.
 
     Raises InputError for a definition that says something impossible or would disturb another experiment.
     """
@@ -39,7 +43,15 @@ def begin(
             "a name that no experiment has had", f"{definition.name!r}, which {was}", "choose another name"
         )
     _check(definition, lists, versions)
-    _check_against(definition, running)
+    if definition.end is not None and definition.end <= now_ms:
+        raise InputError(
+            "an end that is still to come", f"{_date(definition.end)} (`end`)", "correct it, or leave it out"
+        )
+    others = [e.definition for e in running]
+    faults = (*(clash(definition, other) for other in others), too_many_arms(definition, others, arms))
+    fault = next(filter(None, faults), None)
+    if fault is not None:
+        raise InputError(*fault)
     named = {v.model for v in definition.variants if v.model not in (None, NO_MODEL)}
     models = {v: versions[v] for v in sorted(filter(None, named))}
     return msgspec.structs.replace(alone(definition, now_ms), slot=_slot(definition, running), models=models)
@@ -76,7 +88,7 @@ def ramp(
         raise InputError("weights from 0 to 1e9, and traffic from 0 to 1", str(error), "correct them") from None
     ranges = allocate(counts({v.name: v.weight for v in variants}, changed.traffic), experiment.ranges)
     number, since = experiment.ramps[-1].number + 1, max(now_ms, experiment.changed + 1)
-    ramps = (*experiment.ramps, Ramp(number=number, since=since, ranges=ranges))[-KEEP_RAMPS:]
+    ramps = _latest((*experiment.ramps, Ramp(number=number, since=since, ranges=ranges)))
     return msgspec.structs.replace(
         experiment, definition=changed, ramps=ramps, changed=ramps[-1].since, by=by, reason=reason
     )
@@ -88,6 +100,32 @@ def stop(experiment: Experiment, now_ms: int, by: str = "operator", reason: str 
     return msgspec.structs.replace(
         experiment, state="stopped", changed=max(now_ms, experiment.changed + 1), by=by, reason=reason
     )
+
+
+def _latest(ramps: Sequence[Ramp]) -> tuple[Ramp, ...]:
+    """As many of the last ones as there is room for."""
+    room = RAMPS_BYTES
+    for n, kept in enumerate(reversed(ramps)):
+        room -= len(msgspec.json.encode(kept)) + 1
+        if room < 0 and n:
+            return tuple(ramps[-n:])
+    return tuple(ramps)
+
+
+def _date(ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
+def check_over(experiment: Experiment) -> None:
+    """Raises InputError for an experiment that runs: only one that was stopped may be forgotten."""
+    if experiment.state == "running":
+        name = experiment.definition.name
+        raise InputError(
+            "an experiment that was stopped", f"{name}, which runs", f"`headrace experiment stop {name}` first"
+        )
 
 
 def _refuse_stopped(experiment: Experiment) -> None:
@@ -142,39 +180,6 @@ def _known(where: str, named: Collection[str], known: Collection[str], what: str
     unknown = sorted(set(named) - set(known))
     if unknown:
         raise InputError(f"{what} ({', '.join(sorted(known))})", f"{', '.join(unknown)} in the {where}", "correct it")
-
-
-def _check_against(d: Definition, running: Sequence[Experiment]) -> None:
-    """Two experiments that can have the same unit must not change the same thing."""
-    ours = _changes(d)
-    for other in running:
-        o = other.definition
-        if o.layer is not None and o.layer == d.layer:
-            if o.unit != d.unit:
-                raise InputError(
-                    f"units of layer {o.layer} that are {o.unit}s, as in {o.name}", f"{d.unit}s", "use another layer"
-                )
-            continue
-        both = sorted(ours & _changes(o))
-        if both:
-            raise InputError(
-                f"changes that no running experiment makes outside layer {d.layer or '(none)'}", f"{', '.join(both)}, as {o.name} does",
-                "put both in one layer, or stop that one",
-            )  # fmt: skip
-        if o.the_salt == d.the_salt:
-            raise InputError("a salt of its own", f"{d.the_salt!r}, as {o.name} has", "choose another salt")
-        if "isolated" in (d.learning, o.learning) and d.learning == o.learning:
-            raise InputError(
-                "one experiment at a time whose arms learn apart",
-                f"{o.name} runs",
-                "put both in one layer, or stop that one",
-            )
-
-
-def _changes(d: Definition) -> frozenset[str]:
-    """Names of what the variants change. A draft decides what comes first, as exploring does."""
-    drafted = frozenset({"explore"}) if d.method == "interleave" else frozenset()
-    return drafted.union(*(v.changes for v in d.variants))
 
 
 def _slot(d: Definition, running: Sequence[Experiment]) -> tuple[int, int] | None:

@@ -6,7 +6,6 @@ worker, and whoever computes the documented hash, comes to the same.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,15 +15,14 @@ import numpy as np
 from online_models.base import FloatArray, IntArray
 from online_models.experiments.split import BUCKETS, Split, bucket, seed_of
 
-from .contracts.experiments import INTERLEAVED, Experiment, Variant
+from .contracts.experiments import INTERLEAVED, Experiment, Variant, as_text
 from .contracts.models import Announcement
 from .contracts.recommendations import Exposure
+from .experiment_fit import fitting
 from .user_state import UserState
 
 HOLDOUT = "holdout"
 """Salt by which units are held out of experiments."""
-
-log = logging.getLogger("headrace")
 
 NO_MODEL = "none"
 """A variant's ``model`` that stands for none at all."""
@@ -84,6 +82,8 @@ class _Running:
     shares: dict[str, float]
     layer: int | None
     holdout: int
+    arms: frozenset[str]
+    """Those that learn apart."""
     context: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
@@ -92,7 +92,8 @@ class _Running:
         split = Split(d.the_salt, experiment.ranges)
         return cls(
             experiment, split, {v.name: v for v in d.variants}, split.shares(), None if d.layer is None else seed_of(layer_salt(d.layer)),
-            round(d.holdout * BUCKETS), {key: frozenset(values) for key, values in d.context.items()},
+            round(d.holdout * BUCKETS), frozenset(arm_of(experiment, v) for v in d.variants if d.learning == "isolated"),
+            {key: frozenset(values) for key, values in d.context.items()},
         )  # fmt: skip
 
     def variant(self, unit: str, timestamp: int, context: Mapping[str, Any] | None) -> Variant | None:
@@ -100,7 +101,7 @@ class _Running:
         d = self.experiment.definition
         if (d.start is not None and timestamp < d.start) or (d.end is not None and timestamp >= d.end):
             return None
-        if any(context is None or str(context.get(key)) not in values for key, values in self.context.items()):
+        if any(context is None or as_text(context.get(key)) not in values for key, values in self.context.items()):
             return None
         if self.holdout and bucket(_HOLDOUT_SEED, unit) < self.holdout:
             return None
@@ -132,11 +133,13 @@ def layer_salt(layer: str) -> str:
 
 
 class Experiments:
-    """The experiments that run. ``held`` names the versions of the deep model that are here: an experiment that needs another one waits,
-    all its variants alike, so that they stay comparable."""
+    """The experiments that run. ``held`` names the versions of the deep model that are here, ``arms`` the arms that learn apart: an
+    experiment that needs another one waits, all its variants alike, so that they stay comparable. ``most`` arms may learn apart."""
 
-    def __init__(self, lists: tuple[str, ...], features: tuple[str, ...], held: Collection[str]) -> None:
-        self._lists, self._features, self._held = lists, features, held
+    def __init__(
+        self, lists: tuple[str, ...], features: tuple[str, ...], held: Collection[str], arms: Collection[str] = (), most: int = 0
+    ) -> None:  # fmt: skip
+        self._lists, self._features, self._held, self._arms, self._most = lists, features, held, arms, most
         self._running: list[_Running] = []
         self._treatments: dict[tuple[tuple[str, str], ...], Treatment] = {}
 
@@ -151,38 +154,31 @@ class Experiments:
     @property
     def apart(self) -> frozenset[str]:
         """Arms that learn apart."""
-        whole = (r.experiment for r in self._running if r.experiment.definition.learning == "isolated")
-        return frozenset(arm_of(e, v) for e in whole for v in e.definition.variants)
+        return frozenset(arm for r in self._running for arm in r.arms)
+
+    def runs(self, arm: str) -> bool:
+        """Whether all experiments run that a treatment's ``arm`` names."""
+        return names_in(arm) <= {r.experiment.definition.name for r in self._running}
 
     def metrics(self, arms: Mapping[str, Mapping[str, float]]) -> dict[str, float | dict[str, float]]:
-        """Figures for monitoring: how many run, how many of these wait for a version, and of ``arms`` (see `Prequential.arms`)
-        those of experiments that run."""
-        names = {r.experiment.definition.name for r in self._running}
-        present = {arm: found for arm, found in arms.items() if names_in(arm) <= names}
+        """Figures for monitoring: how many run, how many of these wait, and of ``arms`` (see `Prequential.arms`) those of experiments
+        that run."""
+        present = {arm: found for arm, found in arms.items() if self.runs(arm)}
         return {
             "running": float(len(self._running)), "waiting": float(sum(map(self._waits, self._running))),
             **{m.replace('@', '_at_'): {arm: found[m] for arm, found in present.items()} for m in SHOWN},
         }  # fmt: skip
 
     def _waits(self, running: _Running) -> bool:
-        return not all(version in self._held for version in running.experiment.models)
+        return not (
+            all(version in self._held for version in running.experiment.models)
+            and all(a in self._arms for a in running.arms)
+        )
 
     def run(self, experiments: Iterable[Experiment]) -> None:
         """These run from now on, and no others. Between micro-batches only."""
-        running = [e for e in experiments if e.state == "running" and self._fits(e)]
-        self._running = [_Running.of(e) for e in sorted(running, key=lambda e: (e.created, e.definition.name))]
+        self._running = [_Running.of(e) for e in fitting(experiments, self._lists, self._most)]
         self._treatments = {}
-
-    def _fits(self, experiment: Experiment) -> bool:
-        """Whether this worker, with its settings, can do what the variants ask for; where not, the experiment is left out whole."""
-        d = experiment.definition
-        named = {name for v in d.variants for name in (*(v.sources or ()), *(v.blend.add if v.blend else ()))}
-        unknown = sorted(named - set(self._lists))
-        if unknown or (d.method == "interleave" and len(d.variants) != 2):
-            why = f"lists {', '.join(unknown)} are not known here" if unknown else "two variants can share a list"
-            log.warning("experiment %s is left out: %s; run one configuration on all workers", d.name, why)
-            return False
-        return True
 
     def assign(self, state: UserState, timestamp: int, gap_ms: int, context: Mapping[str, Any] | None) -> Assignment:
         """For a list that the user gets at ``timestamp``; ``context`` is that of the event it answers, None where it answers none."""
@@ -215,6 +211,8 @@ class Experiments:
             return self._treat(found)
         one, other = shared.definition.variants
         both = [self._treat([(e, v if e is not shared else picked) for e, v in found]) for picked in (one, other)]
+        # Only a tester can be in one that explores as well. The propensity of a list is then that of the draft.
+        both = [replace(treatment, explore=0.0) for treatment in both]
         arm = "+".join(arm_of(e, v) for e, v in found if e is not shared)
         return replace(both[0], arm=arm, beside=both[1], names=(one.name, other.name))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from online_models.base import IntArray
 
-from .filters import FOR_ALL
+from .filters import DENIED, FOR_ALL
 from .knowledge import Arm, Knowledge
 
 SCAN = 4096
@@ -36,7 +36,7 @@ def fill(k: Knowledge | Arm, have: IntArray, own: IntArray, n: int) -> list[int]
     if not found and len(k.items):
         first = int(np.argmin(blocked[: len(k.items)]))
         if blocked[first]:  # everything is consumed
-            back: list[int] = _most_first(k, own[blocked[own] & FOR_ALL == 0])[:n].tolist()
+            back: list[int] = _most_first(k, own[blocked[own] & (FOR_ALL | DENIED) == 0])[:n].tolist()
             return back
         found[first] = None
     return list(found)[len(have) :]

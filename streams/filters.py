@@ -15,8 +15,8 @@ from .contracts.catalogue import Item
 from .experiments import Treatment
 from .user_state import UserState
 
-FOR_ALL, FOR_USER = 1, 2
-"""Bits of ``ItemTable.blocked``."""
+FOR_ALL, FOR_USER, DENIED = 1, 2, 4
+"""Bits of ``ItemTable.blocked``: for everybody, what the user has consumed, what the user's variant denies."""
 
 NOTHING, RATED_ONLY, RATED_AND_LAST, EVERYTHING = range(4)
 
@@ -66,7 +66,7 @@ class Filters:
         """Set the user's bit on what this user's list leaves out."""
         _mark(self._table.blocked, state.own, state.n, self._mode(state, treatment.consumed or self._config.consumed))
         for row in self._denied_rows(treatment):
-            self._table.blocked[row] |= FOR_USER
+            self._table.blocked[row] |= DENIED
 
     def unblock(self, state: UserState, treatment: Treatment) -> None:
         """Take the user's bits away again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from online_models.open_sessions import OpenSessions
 from .config import PipelineConfig
 from .contracts.interactions import Interaction
 from .learned import EventWindow, LearnedOffsets
-from .models import Models, restore_parts, state_of
+from .models import Models, copying, restore_parts, state_of
 
 log = logging.getLogger("headrace")
 
@@ -46,6 +46,8 @@ class Knowledge(Models):
         items = ItemTable(config.max_items)
         super().__init__(config, items, Scratch(), Deep(items))
         self.arms: dict[str, Arm] = {}
+        self._coming: dict[str, Iterator[Callable[[], object]]] = {}
+        """Arms that are being made, and the steps that are left."""
         self.offsets = LearnedOffsets()
         self.event_ids = EventWindow(config.dedup_window)
         shaping = (
@@ -85,7 +87,7 @@ class Knowledge(Models):
         self.deep.learn_one(o)
         self.absorb(x, o, self.rating_max)
         if x.variant in self.arms:
-            self.arms[x.variant].absorb(x, o, self.rating_max)
+            self.arms[x.variant].absorb(x, o, self.rating_max, apart=True)
         self._follow_session(x)
         if o.rated and x.value is not None:
             self.rating_max = top_rating(self.rating_max, x.value)
@@ -152,6 +154,7 @@ class Knowledge(Models):
         self.deep.remap(new_index)
         for models in (self, *self.arms.values()):
             models.remap(new_index)
+        self._coming = {name: self._made(name) for name in self._coming}
         self.compacted(new_index)
         return new_index
 
@@ -159,12 +162,29 @@ class Knowledge(Models):
         """Hook of whoever holds rows besides the models (user states); set by the pipeline."""
 
     def keep_arms(self, wanted: Collection[str]) -> None:
-        """These arms learn apart from now on, and no others; a new one begins with what everybody's models know."""
+        """These arms learn apart, and no others; a new one is there once `make_arms` has made it."""
         for gone in self.arms.keys() - set(wanted):
             del self.arms[gone]
-        for new in sorted(set(wanted) - self.arms.keys()):
-            self.arms[new] = Arm(self)
-            restore_parts(self.arms[new].model_parts(), state_of(self.model_parts()))
+        missing = sorted(set(wanted) - self.arms.keys())
+        self._coming = {name: self._coming.get(name) or self._made(name) for name in missing}
+
+    def make_arms(self) -> Callable[[], object] | None:
+        """Go on making the arms that are new: what is to be done before the next call, see `copying`; None: all arms are there.
+
+        Between micro-batches only. An arm answers and learns once it is whole.
+        """
+        while self._coming:
+            name, steps = next(iter(self._coming.items()))
+            work = next(steps, None)
+            if work is not None:
+                return work
+            del self._coming[name]
+        return None
+
+    def _made(self, name: str) -> Iterator[Callable[[], object]]:
+        arm = Arm(self)
+        yield from copying(self, arm)
+        self.arms[name] = arm
 
     def _parts(self) -> dict[str, Any]:
         parts = {"source-deep": self.deep, "items": self.items, "offsets": self.offsets, "event_ids": self.event_ids}
@@ -194,7 +214,9 @@ class Knowledge(Models):
                 else f"schema {found[:1]}",
                 "go back to the settings that wrote it, or remove the snapshot folder to learn anew from the topic",
             )
-        self.arms = {name: Arm(self) for name in json.loads(state["arms"].tobytes())}
+        self._coming.clear()
+        self.arms.clear()
+        self.arms.update((name, Arm(self)) for name in json.loads(state["arms"].tobytes()))
         restore_parts(self._parts(), state)
         self.clock, self.burst, self.now_ms = (int(v) for v in state["numbers"])
         self.rating_max = float(state["rating_max"][0])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from online_models.repeats import Repeats
 from online_models.session_knn import SessionKNN
 
 from .config import CoVisitationConfig, PipelineConfig
-from .contracts.interactions import Delta, Interaction
+from .contracts.interactions import APART, Delta, Interaction
 from .prequential import is_target
 
 log = logging.getLogger("headrace")
@@ -81,14 +83,17 @@ class Models:
         self.factors.know(row, item)
         self.habits.know(row)
 
-    def absorb(self, x: Interaction, o: Observation, rating_max: float) -> None:
-        """Learn one interaction, and add its steps."""
+    def absorb(self, x: Interaction, o: Observation, rating_max: float, apart: bool = False) -> None:
+        """Learn one interaction, and add its steps: everybody's, or those of its arm (``apart``)."""
         for source in self._learning:
             source.learn_one(o)
         if x.weight > 0.0:
             wanted = is_target(x, x.history[0] if x.history else "", rating_max)
             self.habits.learn_one(o.item, wanted, x.before > 0, x.value if o.rated else None)
         for name, delta in x.deltas.items():
+            if name.startswith(APART) != apart:
+                continue
+            name = name.removeprefix(APART)
             try:
                 self._apply(name, delta)
             except ValueError as error:  # raised before anything is changed
@@ -130,6 +135,39 @@ class Models:
 def state_of(parts: dict[str, Any]) -> Arrays:
     """The state of parts as named arrays (views: copy them before learning on)."""
     return {f"{part}/{field}": array for part, model in parts.items() for field, array in model.snapshot().items()}
+
+
+def copying(theirs: Models, ours: Models) -> Iterator[Callable[[], object]]:
+    """Make ``ours``, which are new, what ``theirs`` are, a part after the other: none depends on another's time.
+
+    Whoever asks for the next step does so while nobody learns, and carries out what it is given before it asks again; that may be done in
+    another thread while others learn. So nobody waits for fresh memory, which takes far longer than to copy into it.
+    """
+    rows, own = 0, ours.model_parts()
+    for name, part in theirs.model_parts().items():
+        room: Arrays = {}
+        while not _within(found := part.snapshot(), room):
+            yield partial(_make_room, {field: (array.shape, array.dtype) for field, array in found.items()}, room)
+        for field, array in found.items():
+            room[field] = room[field][: len(array)]
+            np.copyto(room[field], array)
+        rows = len(theirs.items) if part is theirs.factors else rows
+        yield partial(own[name].restore, room)
+    for row in range(rows, len(theirs.items)):  # has become known since
+        ours.take_in(row, theirs.items.hash_of(row))
+
+
+def _make_room(wanted: dict[str, tuple[tuple[int, ...], Any]], room: Arrays) -> None:
+    """Memory for arrays of these shapes and types, with some more to grow into, that has been written to."""
+    for field, ((n, *others), dtype) in wanted.items():
+        room[field] = np.empty((n + n // 8 + 1_000, *others), dtype)
+        room[field][...] = np.zeros((), dtype)
+
+
+def _within(found: Arrays, room: Arrays) -> bool:
+    return room.keys() == found.keys() and all(
+        a.shape[1:] == room[f].shape[1:] and len(a) <= len(room[f]) for f, a in found.items()
+    )
 
 
 def restore_parts(parts: dict[str, Any], state: Arrays) -> None:

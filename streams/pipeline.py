@@ -63,7 +63,8 @@ class Pipeline:
         self.arms = Arms(self.config, self.knowledge, self.filters)
         self.scorer = self.arms.scorer(EVERYBODYS)
         self.versions = Versions(self.knowledge, self.config.trial)
-        self.experiments = Experiments(self.knowledge.lists, self.knowledge.features, self.versions.held)
+        k = self.knowledge
+        self.experiments = Experiments(k.lists, k.features, self.versions.held, k.arms, self.config.isolated_arms)
         self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self._version)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
@@ -243,10 +244,16 @@ class Pipeline:
             "factors_left_out": float(self.sessions.misfits),
         }  # fmt: skip
 
-    def run_experiments(self, experiments: Iterable[Experiment]) -> None:
-        """These experiments run from now on, and no others. Between micro-batches only."""
+    def run_experiments(self, experiments: Iterable[Experiment], at_once: bool = True) -> None:
+        """These experiments run from now on, and no others. Between micro-batches only.
+
+        Unless ``at_once``, those with arms that learn apart wait until `Arms.make` has made these.
+        """
         self.experiments.run(experiments)
         self.arms.keep(self.experiments.apart)
+        self.prequential.keep_arms(self.experiments.runs)
+        while at_once and (work := self.arms.make()) is not None:
+            work()
 
     # -- around it ----------------------------------------------------------------------------------------------------
 
@@ -300,7 +307,7 @@ class Pipeline:
     def restore(self, state: Arrays) -> None:
         """Take over a snapshot."""
         self.knowledge.restore(state)
-        self.arms.keep(self.knowledge.arms)
+        self.arms.keep(tuple(self.knowledge.arms))
         if "moments" in state:  # a copy made where moments begin has none
             self.moments.restore(state["moments"])
         for row, item_id in enumerate(self.knowledge.items.ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +119,10 @@ class Prequential:
         fresh[:, new_index[kept]] = shown[:, kept]
         self._gone += shown.sum(axis=1, dtype=np.int64) - fresh.sum(axis=1, dtype=np.int64)
         self._shown = fresh
+
+    def keep_arms(self, runs: Callable[[str], bool]) -> None:
+        """Forget the arms for which ``runs`` says no."""
+        self.by_arm = {arm: found for arm, found in self.by_arm.items() if runs(arm)}
 
     def arms(self) -> dict[str, dict[str, float]]:
         """Variants of experiments → moments judged, and the means of the fresh list's metrics."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from online_models.base import IntArray
 from online_models.repeats import times
 
 from .config import PipelineConfig
 from .contracts.events import Event, Source
-from .contracts.interactions import Delta, Interaction
+from .contracts.interactions import APART, Delta, Interaction
 from .filters import Filters
 from .knowledge import Arm, Knowledge
+from .models import Models
 from .prequential import Moment, is_target
 from .user_state import UserState
 
@@ -18,8 +20,11 @@ from .user_state import UserState
 class Teacher:
     """Makes interaction records. Changes no model and no user's state (an item that is new gets its row)."""
 
-    def __init__(self, config: PipelineConfig, knowledge: Knowledge | Arm, filters: Filters) -> None:
+    def __init__(
+        self, config: PipelineConfig, knowledge: Knowledge | Arm, filters: Filters, everybodys: Models | None = None
+    ) -> None:
         self._config, self._knowledge, self._filters = config, knowledge, filters
+        self._everybodys = everybodys or knowledge
 
     def interaction(
         self,
@@ -33,28 +38,19 @@ class Teacher:
     ) -> tuple[Interaction, bytes]:
         """What everybody learns from this event, and the step of the user's own vector. Changes no model.
 
-        ``apart``: the arm that learns it too, where arms learn apart; its models are those of this teacher.
+        ``apart``: the arm that learns it too, where arms learn apart; its models are those of this teacher. The steps of the arm and
+        those of everybody are each proposed by the models that will take them.
         """
         k = self._knowledge
         row = k.know(event.item_id, event.timestamp)
         self._filters.admit(row, event.item_id)
         begins = state.starts_session(event.timestamp, event.session_id, self._config.sessions.gap_s * 1000)
         items, ages, inside = state.recent(event.timestamp, k.reach)
-        deltas: dict[str, Delta] = {}
-        step = b""
-        if weight > 0.0:
-            rows, steps, user_step = k.factors.propose(state.vector, items, row, event_hash)
-            deltas["mf"] = Delta([k.items.ids[r] for r in rows.tolist()], steps.tobytes())
-            step = user_step.tobytes()
-        if (
-            moment.x is not None
-            and moment.rows is not None
-            and moment.active is not None
-            and is_target(event, state.last_item, k.rating_max)
-        ):
-            at = np.flatnonzero(moment.rows == row)
-            if len(at):
-                deltas["blend"] = Delta([], k.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+        wanted = is_target(event, state.last_item, k.rating_max)
+        deltas, step = _steps(k, state, items, row, event_hash, moment, weight, wanted)
+        if apart is not None:
+            own = {APART + name: delta for name, delta in deltas.items()}
+            deltas = own | _steps(self._everybodys, state, items, row, event_hash, moment, weight, wanted)[0]
         session = state.hash ^ (max(event.timestamp, state.last_ms) if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
@@ -63,3 +59,20 @@ class Teacher:
             clock=k.clock + 1, deltas=deltas, before=times(state.own[: state.n], row), variant=apart,
         )  # fmt: skip
         return interaction, step
+
+
+def _steps(
+    models: Models, state: UserState, recent: IntArray, row: int, event_hash: int, moment: Moment, weight: float, wanted: bool
+) -> tuple[dict[str, Delta], bytes]:  # fmt: skip
+    """The steps that these models ask for, by name, and that of the user's vector."""
+    deltas: dict[str, Delta] = {}
+    step = b""
+    if weight > 0.0:
+        rows, steps, user_step = models.factors.propose(state.vector, recent, row, event_hash)
+        deltas["mf"] = Delta([models.items.ids[r] for r in rows.tolist()], steps.tobytes())
+        step = user_step.tobytes()
+    if wanted and moment.x is not None and moment.rows is not None and moment.active is not None:
+        at = np.flatnonzero(moment.rows == row)
+        if len(at):
+            deltas["blend"] = Delta([], models.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+    return deltas, step

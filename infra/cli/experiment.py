@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 import msgspec
@@ -20,9 +20,6 @@ from infra.cli.helps import Group
 from infra.records import when
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
-
-if TYPE_CHECKING:
-    from streams.contracts.experiments import Experiment
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
@@ -79,12 +76,13 @@ def command() -> None:
 def start(file: Path, dry_run: bool, settings: Settings) -> None:
     """Begin the experiment that FILE (YAML) defines; workers follow within a second."""
     from infra import experiments
+    from infra.experiment_shown import shares
 
     definition = experiments.read_definition(file)
     experiment = experiments.begun(settings, definition, experiments.read(settings))
     if not dry_run:
         experiments.write(settings, experiment)
-    click.echo(f"{definition.name}: {'would run' if dry_run else 'runs'}; {_shares(experiment)}")
+    click.echo(f"{definition.name}: {'would run' if dry_run else 'runs'}; {shares(experiment)}")
 
 
 @command.command(
@@ -103,6 +101,7 @@ def start(file: Path, dry_run: bool, settings: Settings) -> None:
 def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: str, settings: Settings) -> None:
     """Give the variants of NAME other shares. No unit leaves a variant that grows."""
     from infra import experiments
+    from infra.experiment_shown import shares
     from streams import experiment_rules
 
     if not weights and traffic is None:
@@ -110,7 +109,7 @@ def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: st
     found = experiments.find(experiments.read(settings), name)
     changed = experiment_rules.ramp(found, weights, traffic, experiments.now_ms(), reason=reason)
     experiments.write(settings, changed)
-    click.echo(f"{name}: {_shares(changed)}")
+    click.echo(f"{name}: {shares(changed)}")
 
 
 @command.command(
@@ -129,12 +128,28 @@ def stop(name: str, reason: str, settings: Settings) -> None:
     click.echo(f"{name}: stopped")
 
 
+@command.command(
+    "delete", short_help="Forget an experiment that was stopped.", examples=["headrace experiment delete knn-off"]
+)
+@_NAME
+@with_settings
+def delete(name: str, settings: Settings) -> None:
+    """Take NAME, which was stopped, off the topic: it cannot be read out any more, and is not listed."""
+    from infra import experiments
+    from streams import experiment_rules
+
+    experiment_rules.check_over(experiments.find(experiments.read(settings), name))
+    experiments.forget(settings, name)
+    click.echo(f"{name}: forgotten")
+
+
 @command.command("list", short_help="Print all experiments.", examples=["headrace experiment list"])
 @_JSON
 @with_settings
 def list_experiments(as_json: bool, settings: Settings) -> None:
     """Print all experiments, those that run first."""
     from infra import experiments
+    from infra.experiment_shown import shares
 
     found = sorted(experiments.read(settings).values(), key=lambda e: (e.state != "running", -e.created))
     if as_json:
@@ -150,7 +165,7 @@ def list_experiments(as_json: bool, settings: Settings) -> None:
     for e in found:
         d = e.definition
         table.add_row(
-            d.name, e.state, _shares(e), d.unit, d.layer or "", when(e.created), when(e.changed), e.by, _plain(e.reason)
+            d.name, e.state, shares(e), d.unit, d.layer or "", when(e.created), when(e.changed), e.by, _plain(e.reason)
         )
     console.print(table)
 
@@ -160,22 +175,12 @@ def list_experiments(as_json: bool, settings: Settings) -> None:
 @_JSON
 @with_settings
 def show(name: str, as_json: bool, settings: Settings) -> None:
-    """Print all that is known of NAME: its definition, and how its shares have changed."""
-    import yaml
-
+    """Print how NAME stands, how its shares have changed, and what its definition says. --json has every field."""
     from infra import experiments
+    from infra.experiment_shown import as_text
 
     found = experiments.find(experiments.read(settings), name)
-    encoded = msgspec.json.encode(found)
-    if as_json:
-        click.echo(encoded.decode())
-        return
-    click.echo(
-        f"# {found.state}; {_shares(found)}; changed {when(found.changed)} by {found.by} {_plain(found.reason)}".rstrip()
-    )
-    for old in found.ramps[:-1]:
-        click.echo(f"# from {when(old.since)}: {_shares(msgspec.structs.replace(found, ramps=(old,)))}")
-    click.echo(yaml.safe_dump(msgspec.json.decode(encoded)["definition"], sort_keys=False, allow_unicode=True).rstrip())
+    click.echo(msgspec.json.encode(found).decode() if as_json else as_text(found))
 
 
 @command.command(
@@ -199,6 +204,8 @@ def assign(salt: str, weights: dict[str, float], traffic: float, units: str, set
     """
     from online_models.experiments.split import Split, allocate, counts
 
+    if len(weights) < 2:
+        raise click.UsageError("expected two variants or more in --weights, such as control=90,new=10, got one")
     split = Split(salt, allocate(counts(weights, traffic)))
     with _opened(units) as file:
         lines = _units(file, units)
@@ -227,15 +234,9 @@ def _units(file: IO[bytes], path: str) -> Iterator[str]:
             unit = line.rstrip(b"\r\n").decode()
         except UnicodeDecodeError:
             raise InputError("UTF-8, a unit a line", f"line {number} of {path}", "correct the file") from None
-        if unit:
-            yield unit
-
-
-def _shares(experiment: Experiment) -> str:
-    from online_models.experiments.split import Split
-
-    shares = Split("", experiment.ranges).shares()
-    return ", ".join(f"{v.name} {shares.get(v.name, 0.0):.4g}" for v in experiment.definition.variants)
+        if not unit.strip():
+            raise InputError("a unit a line", f"nothing in line {number} of {path}", "remove the line")
+        yield unit
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,7 @@ method; Deng, Knoblich and Lu, "Applying the delta method in metric analytics", 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import sqrt
 
@@ -156,8 +156,11 @@ def compare(
         return NoResult(Reason.ZERO_DENOMINATOR, "a variant's denominator is not above zero")
     theta = _theta(control + treated, metric) if adjust and metric.covariate else 0.0
     a, b = _variant(control, metric, theta), _variant(treated, metric, theta)
-    if a.variance <= 0.0 or b.variance <= 0.0:
-        return NoResult(Reason.ZERO_VARIANCE, "all units of a variant are alike")
+    if a.variance <= 0.0:
+        return NoResult(Reason.ZERO_VARIANCE, "all units of the control are alike")
+    if b.variance <= 0.0:
+        # Nobody clicks any more, say: the worst that can happen must not be no result. Its units are taken to vary as the control's do.
+        b = replace(b, variance=a.variance)
     estimate, variance = b.value - a.value, b.variance / b.n + a.variance / a.n
     if relative:
         if a.raw <= CLEARLY_POSITIVE * sqrt(a.raw_variance / a.n):

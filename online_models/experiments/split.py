@@ -64,8 +64,9 @@ def counts(shares: Mapping[str, float], traffic: float = 1.0) -> dict[str, int]:
 def allocate(wanted: Mapping[str, int], before: Ranges = ()) -> Ranges:
     """Ranges with as many buckets for each variant as ``wanted``; nobody who keeps or gains loses one of ``before``.
 
-    Who shrinks gives up the ends of its ranges, the last first; who grows takes what is free from the lowest bucket on. Without
-    ``before`` the variants stand one after the other.
+    Who shrinks gives to who grows where their ranges touch, so that the end between the two moves and there are as many ranges as
+    before, or fewer. Only where none touch is a range cut. What nobody has counts as one more variant. Without ``before`` the variants
+    stand one after the other.
 
     >>> first = allocate({"control": 900_000, "new": 100_000})
     >>> first
@@ -73,50 +74,66 @@ def allocate(wanted: Mapping[str, int], before: Ranges = ()) -> Ranges:
     >>> allocate({"control": 800_000, "new": 200_000}, first)
     (('control', 800000), ('new', 1000000))
     """
-    pieces = _kept(wanted, before)
-    missing = {name: n - sum(stop - start for o, start, stop in pieces if o == name) for name, n in wanted.items()}
-    given: list[tuple[str | None, int, int]] = []
-    for owner, start, stop in pieces:
-        at = start
-        while (
-            owner is None and at < stop and (name := next((n for n, m in missing.items() if m > 0), None)) is not None
-        ):
-            taken = min(missing[name], stop - at)
-            given.append((name, at, at + taken))
-            missing[name] -= taken
-            at += taken
-        if at < stop:
-            given.append((owner, at, stop))
-    return _joined(given)
+    if not before:
+        whole = [*wanted.items(), (None, BUCKETS - sum(wanted.values()))]
+        ends = np.cumsum([size for _, size in whole]).tolist()
+        return tuple((owner, end) for (owner, size), end in zip(whole, ends, strict=True) if size)
+    pieces = [(owner, end - start) for (owner, end), start in zip(before, _starts(before), strict=True)]
+    missing: dict[str | None, int] = dict.fromkeys([owner for owner, _ in before], 0)
+    missing[None] = BUCKETS - sum(wanted.values())
+    for name, n in wanted.items():
+        missing[name] = n
+    for owner, size in pieces:
+        missing[owner] -= size
+    while any(missing.values()):
+        pieces = _joined(_move(pieces, missing))
+    return tuple(zip((owner for owner, _ in pieces), np.cumsum([size for _, size in pieces]).tolist(), strict=True))
 
 
-def _kept(wanted: Mapping[str, int], before: Ranges) -> list[tuple[str | None, int, int]]:
-    """Pieces (owner, start, stop) of what everybody keeps, and of what is free."""
-    spare = dict.fromkeys((owner for owner, _ in before if owner is not None), 0)
-    pieces = []
-    start = 0
-    for owner, stop in before or ((None, BUCKETS),):
-        pieces.append((owner, start, stop))
-        if owner is not None:
-            spare[owner] += stop - start
-        start = stop
-    spare = {owner: max(have - wanted.get(owner, 0), 0) for owner, have in spare.items()}
-    kept: list[tuple[str | None, int, int]] = []
-    for owner, start, stop in reversed(pieces):
-        lost = min(spare[owner], stop - start) if owner is not None else 0
-        if owner is not None:
-            spare[owner] -= lost
-        kept += [(None, stop - lost, stop), (owner, start, stop - lost)]
-    return [piece for piece in reversed(kept) if piece[1] < piece[2]]
+_Piece = tuple[str | None, int]
+"""Owner and size."""
 
 
-def _joined(pieces: Iterable[tuple[str | None, int, int]]) -> Ranges:
-    out: list[tuple[str | None, int]] = []
-    for owner, _, stop in pieces:
-        if out and out[-1][0] == owner:
-            out.pop()
-        out.append((owner, stop))
-    return tuple(out)
+def _move(pieces: list[_Piece], missing: dict[str | None, int]) -> list[_Piece]:
+    """One step from an owner who has too many (negative ``missing``) to one who has too few.
+
+    First over the end between two ranges that touch: a whole range if that can be, else as much as can be. Each step leaves one range less,
+    or one owner less that has not what it should. Where no two of them touch, the largest range of a giver is cut at its end, so that
+    these two touch from now on: that is why ranges do not become many more than there are pairs of variants.
+    """
+    best, step = (False, 0), None
+    for left in range(len(pieces) - 1):
+        for giver, taker in ((left, left + 1), (left + 1, left)):
+            (owner, size), to = pieces[giver], pieces[taker][0]
+            n = min(-missing[owner], missing[to], size)
+            if n > 0 and (n == size, n) > best:
+                best, step = (n == size, n), (giver, taker, n)
+    if step is not None:
+        giver, taker, n = step
+        (owner, size), (to, room) = pieces[giver], pieces[taker]
+        pieces[giver], pieces[taker] = (owner, size - n), (to, room + n)
+    else:
+        giver = max((i for i, (owner, _) in enumerate(pieces) if missing[owner] < 0), key=lambda i: pieces[i][1])
+        (owner, size), to = pieces[giver], max(missing, key=lambda o: missing[o])
+        n = min(-missing[owner], missing[to], size)
+        pieces[giver : giver + 1] = [(owner, size - n), (to, n)]
+    missing[owner] += n
+    missing[to] -= n
+    return pieces
+
+
+def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
+    out: list[_Piece] = []
+    for owner, size in pieces:
+        if size and out and out[-1][0] == owner:
+            out[-1] = (owner, out[-1][1] + size)
+        elif size:
+            out.append((owner, size))
+    return out
+
+
+def _starts(ranges: Ranges) -> list[int]:
+    return [0, *(end for _, end in ranges[:-1])]
 
 
 class Split:

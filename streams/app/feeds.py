@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class Feeds:
     ) -> None:  # fmt: skip
         items, experiments = Tail(brokers, names.items), Tail(brokers, names.experiments)
         self._catalogue = CatalogueFeed(items, pipeline.catalogue_update, metrics.items_refused.inc)
-        self._experiments = ExperimentFeed(experiments, pipeline.run_experiments)
+        self._experiments = ExperimentFeed(experiments, partial(pipeline.run_experiments, at_once=False))
+        self._arms = pipeline.arms
+        self._work: asyncio.Future[object] | None = None
         self._models = ModelFeed.of(brokers, names, pipeline, models, publisher, worker)
         self._started = items, experiments
         self.tails = (items, experiments, *self._models.tails)
@@ -43,6 +46,8 @@ class Feeds:
             await tail.start({})
         await self._catalogue.catch_up()
         await self._experiments.catch_up()
+        while (work := self._arms.make()) is not None:
+            work()
         await self._models.catch_up()
 
     def follow(self) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -53,6 +58,16 @@ class Feeds:
         """Put into effect what has come. Between micro-batches only."""
         self._experiments.flip()
         self._models.flip()
+        self._make_arms()
+
+    def _make_arms(self) -> None:
+        """Arms that are new are copies of everybody's models: a second of work or more, most of it done in a thread."""
+        if self._work is not None:
+            if not self._work.done():
+                return
+            self._work.result()
+        work = self._arms.make()
+        self._work = None if work is None else asyncio.get_running_loop().run_in_executor(None, work)
 
     async def leave(self) -> None:
         """The worker stops: take off the topics what says where it is."""

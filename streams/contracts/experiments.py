@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,6 +18,20 @@ MAX_VARIANTS = 20
 
 INTERLEAVED = "interleaved"
 """The variant of a list that two variants share."""
+
+
+def as_text(value: Any) -> str | None:
+    """A value of an event's context as definitions name it: text, true and false as JSON writes them, numbers without a needless
+    point. None where it is nothing of these, or is not there.
+
+    >>> [as_text(v) for v in ("tv", True, 3, 3.0, 2.5, None, ["tv"])]
+    ['tv', 'true', '3', '3', '2.5', None, None]
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 class BlendChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +82,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An experiment as somebody writes it down. The first variant is the one that the others are compared with.
 
     ``salt`` is the name unless given. ``traffic``: share of all units that take part. ``context``: the event that is answered must
-    have one of these values (text) for each key. Experiments of one ``layer`` share no unit; those of no layer or of different ones are
-    independent. ``layer_share``: of the layer's units that this experiment may have. ``holdout``: share of all units that are in no
-    experiment that holds out as many. ``start`` and ``end``: event time in ms, from the one on and before the other.
+    have one of these values for each key, see `as_text`. Experiments of one ``layer`` share no unit; those of no
+    layer or of different ones are independent. ``layer_share``: of the layer's units that this experiment may have. ``holdout``: share of
+    all units that are in no experiment that holds out as many. ``start`` and ``end``: event time in ms, from the one on and before
+    the other.
     ``method``: each unit has one variant; or every list is drafted from both variants; or as the first, with shares that follow
     what is learned. ``exposure``: a list counts when it
     was published, or when an impression with its ``request_id`` came. ``attribution_s``:

@@ -10,6 +10,9 @@ import msgspec
 
 VERSION = 1
 
+APART = "apart/"
+"""Before the name of a model: of the arm ``variant`` alone."""
+
 
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """An additive step of a model that learns by gradient: rows of ``items`` (if any) and the packed numbers."""
@@ -24,7 +27,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ``user``, ``session`` and ``event`` are 64-bit hashes: enough to group by, no identity. ``history`` holds the items
     of the user before this event, the latest first, of which the first ``in_session`` belong to the same session;
     ``ages`` are the milliseconds since each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a
-    Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name.
+    Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name, those of an
+    arm that learns apart behind `APART`.
     ``before`` counts the events that the user had on the item already.
     """
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ from infra import topics
 from infra.cli import cli
 from infra.settings import Settings
 from online_models.experiments.split import Split, allocate, counts
+from streams.contracts.interactions import Interaction
 from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
 
 DEFINITION = """
@@ -136,13 +138,45 @@ def test_what_an_operator_sees(settings: Settings, file: Path) -> None:
     shown = experiment(settings, "show", "x")
     assert shown.startswith("# running; control 0.125, new 0.375; changed ")
     assert "fine so far" in shown
-    assert "sources:\n  - popular-100" in shown.replace("    ", "  ").replace("  - popular", "- popular").replace(
-        "- popular", "  - popular"
-    )
+    assert "sources:\n  - popular-100" in shown
+    assert "exposure" not in shown
     assert "control 0.125, new 0.375" in experiment(settings, "list")
     [told] = json.loads(experiment(settings, "list", "--json"))
     assert [r["number"] for r in told["ramps"]] == [0, 1]
     assert "no result yet" in experiment(settings, "readout", "x")
+    shared = ["--broker", settings.broker, "--topic-prefix", settings.topic_prefix]
+    refused = CliRunner().invoke(cli, ["experiment", "delete", "x", *shared])
+    assert refused.exit_code != 0
+    assert [e["state"] for e in json.loads(experiment(settings, "list", "--json"))] == ["running"]
+    experiment(settings, "stop", "x")
+    assert experiment(settings, "delete", "x") == "x: forgotten\n"
+    assert json.loads(experiment(settings, "list", "--json")) == []
+    assert experiment(settings, "start", str(file)).startswith("x: runs")
+
+
+def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:
+    topics.create(settings, 1)
+    file.write_text(DEFINITION.replace("traffic: 0.5", "learning: isolated"))
+    events = shop_events(3_000, users=60, seed=5)
+    with Worker(settings, tmp_path).ready() as worker:
+        publish(settings, events[:600])
+        await_answers(settings, events[:600])
+        experiment(settings, "start", str(file))
+        at = 600
+        while at < len(events) and not lists(settings)[-1]["experiments"]:
+            publish(settings, events[at : at + 100])
+            at += 100
+            await_answers(settings, events[:at])
+        assert lists(settings)[-1]["experiments"]
+        assert worker.stop() == 0
+    found = [
+        msgspec.msgpack.decode(r.value, type=Interaction)
+        for r in topics.records(settings, settings.topics.interactions)
+    ]
+    apart = [i for i in found if i.variant is not None]
+    assert {i.variant for i in apart} <= {"x/control", "x/new"}
+    assert all("apart/mf" in i.deltas and "mf" in i.deltas for i in apart if i.weight > 0)
+    assert apart
 
 
 @pytest.mark.slow

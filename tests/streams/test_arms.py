@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import msgspec
 import numpy as np
 
+from online_models.items import hash_id
 from streams.config import PipelineConfig
 from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment, Variant
+from streams.models import state_of
 from streams.pipeline import Pipeline
 from tests.streams.test_experiments import experiment, play
 from tests.worlds import shop_log
@@ -89,3 +94,141 @@ def test_the_item_table_may_be_compacted_under_arms():
     outcomes = pipeline.process([(e, Source(0, n)) for n, e in enumerate(shop_log(800, users=20))])
     assert pipeline.knowledge.items.generation > 0
     assert all(o.recommendation.items for o in outcomes)
+
+
+def begun(**more) -> Pipeline:
+    """A pipeline that has learned a little, with two arms since then."""
+    pipeline, _ = play(LOG[:200])
+    pipeline.run_experiments([learning_apart(1, 1)], **more)
+    return pipeline
+
+
+LOG = shop_log(500, users=20, baskets=False)
+
+
+def test_each_models_steps_are_proposed_by_themselves():
+    """An arm's models go their own way: what they ask for is nobody else's step, and nobody else's is theirs."""
+    pipeline = begun()
+    k = pipeline.knowledge
+    for n, arm in enumerate(k.arms.values()):
+        arm.factors.vectors *= -1.0 - n
+        arm.blend.weights += np.random.default_rng(n).normal(0.0, 0.3, arm.blend.weights.shape).astype(np.float32)
+    seen = 0
+    stepped: Counter[str] = Counter()
+    for n, event in enumerate(LOG[200:], 200):
+        state, row = pipeline.sessions.peek(event.user_id), k.items.row(event.item_id)
+        expected = {}
+        if state is not None and row >= 0:
+            recent = state.recent(event.timestamp, k.reach)[0]
+            for name, models in {"": k, **k.arms}.items():
+                expected[name] = models.factors.propose(state.vector, recent, row, hash_id(event.event_id))[1].tobytes()
+        before = {name: models.blend.weights.copy() for name, models in {"": k, **k.arms}.items()}
+        made = pipeline.process([(event, Source(0, n))])[0].interaction
+        if expected and made.weight > 0.0:
+            assert made.deltas["mf"].data == expected[""]
+            assert made.deltas["apart/mf"].data == expected[made.variant]
+            assert len(set(expected.values())) == 3
+        if "blend" in made.deltas:
+            seen += 1
+            assert made.deltas["blend"].data != made.deltas["apart/blend"].data
+            moved = {name for name, models in {"": k, **k.arms}.items() if (models.blend.weights != before[name]).any()}
+            assert moved <= {"", made.variant}
+            stepped.update(moved)
+    assert seen > 50
+    assert min(stepped[name] for name in ("", "x/control", "x/new")) > 10
+
+
+def test_an_arms_lists_are_made_by_its_models_and_everybodys_by_theirs():
+    pipeline, same = begun(), begun()
+    pipeline.knowledge.arms["x/new"].blend.weights *= -1.0
+    users = sorted({e.user_id for e in LOG})
+    differ = set()
+    for user in users:
+        one, other = (p.recommend(user, 20) for p in (pipeline, same))
+        if [i.item_id for i in one.items] != [i.item_id for i in other.items]:
+            differ.add(user)
+    assert differ == {u for u in users if same.recommend(u, 20).experiment.variant == "new"}
+    fresh = [
+        (o.event, o.fresh)
+        for p in (pipeline, same)
+        for o in p.process([(e, Source(0, 200 + n)) for n, e in enumerate(LOG[200:215])])
+    ]
+    first = {}
+    for (event, one), (_, other) in zip(fresh[:15], fresh[15:], strict=True):
+        if event.user_id not in first:
+            first[event.user_id] = one != other
+    assert first == {user: user in differ for user in first}
+    pipeline.run_experiments([])
+    assert [i.item_id for i in pipeline.recommend(users[0], 20).items]
+
+
+def test_new_arms_are_made_step_by_step_while_others_learn():
+    """Items that come meanwhile are known in the arm too, and its units wait for it."""
+    pipeline = begun(at_once=False)
+    before = pipeline.experiments.metrics({})
+    assert (before["running"], before["waiting"]) == (1.0, 1.0)
+    at, works = 200, 0
+    while (work := pipeline.arms.make()) is not None:
+        event = msgspec.structs.replace(
+            LOG[at % 400], event_id=f"n{at}", item_id=f"new-{at}", timestamp=LOG[399].timestamp + at
+        )
+        [outcome] = pipeline.process([(event, Source(0, at))])
+        waits = len(pipeline.knowledge.arms) < 2
+        assert (outcome.recommendation.experiment is None) == waits
+        work()
+        at, works = at + 1, works + 1
+    assert works > 40
+    assert set(pipeline.knowledge.arms) == {"x/control", "x/new"}
+    assert pipeline.experiments.metrics({})["waiting"] == 0.0
+    k = pipeline.knowledge
+    for arm in k.arms.values():
+        n = len(k.items)
+        assert (np.abs(arm.factors.vectors[:n]).sum(axis=1) > 0).all()
+    outcomes = pipeline.process([(e, Source(0, at + n)) for n, e in enumerate(LOG[200:])])
+    assert all(o.recommendation.experiment is not None for o in outcomes)
+
+
+def test_a_copy_is_what_everybodys_models_are():
+    pipeline = begun()
+    for arm in pipeline.knowledge.arms.values():
+        theirs, ours = (state_of(m.model_parts()) for m in (pipeline.knowledge, arm))
+        assert theirs.keys() == ours.keys()
+        assert all(np.array_equal(theirs[name], ours[name]) for name in theirs)
+
+
+def test_the_item_table_may_be_compacted_while_arms_are_made():
+    pipeline = Pipeline(PipelineConfig(max_items=40))
+    log = shop_log(1_000, users=20)
+    pipeline.process([(e, Source(0, n)) for n, e in enumerate(log[:100])])
+    pipeline.run_experiments([learning_apart(1, 1)], at_once=False)
+    for n, e in enumerate(log[100:800], 100):
+        if n % 7 == 0 and (work := pipeline.arms.make()) is not None:
+            work()
+        pipeline.process([(e, Source(0, n))])
+    assert pipeline.knowledge.items.generation > 0
+    while (work := pipeline.arms.make()) is not None:
+        work()
+    assert len(pipeline.knowledge.arms) == 2
+    assert all(
+        o.recommendation.items for o in pipeline.process([(e, Source(0, 800 + n)) for n, e in enumerate(log[800:])])
+    )
+
+
+def test_no_more_arms_than_a_worker_is_to_hold(caplog):
+    five = experiment(variants=tuple(Variant(name=f"v{n}") for n in range(5)), arms=5, learning="isolated")
+    pipeline = Pipeline()
+    pipeline.run_experiments([five])
+    assert pipeline.knowledge.arms == {}
+    assert pipeline.recommend("u1", 5).experiment is None
+    assert "experiment x is left out: expected at most 4 variants that learn apart (`isolated_arms`)" in caplog.text
+    more = Pipeline(PipelineConfig(isolated_arms=5))
+    more.run_experiments([five])
+    assert len(more.knowledge.arms) == 5
+
+
+def test_arms_that_are_not_wanted_any_more_are_not_made():
+    pipeline = begun(at_once=False)
+    pipeline.arms.make()()
+    pipeline.run_experiments([], at_once=False)
+    assert pipeline.arms.make() is None
+    assert pipeline.knowledge.arms == {}

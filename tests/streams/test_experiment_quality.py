@@ -73,3 +73,13 @@ def test_a_trial_compares_only_where_a_version_makes_a_difference(tmp_path, new,
     moments = judged(pipeline)
     assert moments["x/new"] > 20
     assert pipeline.versions.trial.difference.n == moments["x/control"] + compared * moments["x/new"]
+
+
+def test_quality_of_what_does_not_run_any_more_is_forgotten():
+    pipeline, _ = play(LOG, experiment(variants=EXPLORING))
+    of = pipeline.prequential.by_arm
+    of["x/new+y/a"] = of["x/new"]
+    pipeline.run_experiments([experiment(variants=EXPLORING)])
+    assert set(pipeline.prequential.by_arm) == {"x/control", "x/new"}
+    pipeline.run_experiments([])
+    assert pipeline.prequential.by_arm == {}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
+import msgspec
 import pytest
 
 from online_models.errors import InputError
 from online_models.experiments.split import BUCKETS
 from streams.contracts.experiments import BlendChange, Definition, Guardrail, Variant
 from streams.contracts.models import Announcement, TrainedOn
-from streams.experiment_rules import begin, ramp, stop
+from streams.experiment_rules import begin, check_over, ramp, stop
 
 LISTS = ("knn", "mf")
 A, B = Variant(name="a"), Variant(name="b")
@@ -45,12 +48,25 @@ def started(present=(), versions=(), **more):
         ({"variants": (A, Variant(name="b", blend=BlendChange(add={"x": 1.0})))}, "got x in the blend of b"),
         ({"variants": (A, Variant(name="b", model="v9"))}, r"\(none, v1\), got v9 in the model of b"),
         ({"forced": {"u": "c"}}, r"\(a, b\), got c in the `forced` variants"),
+        ({"learning": "isolated", "variants": tuple(Variant(name=n) for n in "abcde")}, "at most 4 variants .* got 5"),
         ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
     ],
 )
 def test_refused(more, message):
     with pytest.raises(InputError, match=message):
         started(versions=("v1",), **more)
+
+
+def test_an_end_that_is_over_is_refused():
+    with pytest.raises(InputError, match=r"an end that is still to come, got 1970-01-01 00:00:00 UTC \(`end`\)"):
+        started(end=5)
+    assert started(end=6).definition.end == 6
+
+
+def test_only_what_was_stopped_may_be_forgotten():
+    with pytest.raises(InputError, match="x, which runs; `headrace experiment stop x` first"):
+        check_over(started())
+    check_over(stop(started(), 9))
 
 
 EXPLORES = Variant(name="b", explore=0.1)
@@ -67,6 +83,17 @@ EXPLORES = Variant(name="b", explore=0.1)
         ({"layer": "l"}, {"name": "y", "layer": "l", "unit": "session"}, "use another layer"),
         ({"layer": "l", "layer_share": 0.7}, {"name": "y", "layer": "l", "layer_share": 0.5}, "at most 0.3"),
         ({"learning": "isolated"}, {"name": "y", "learning": "isolated"}, "one experiment at a time"),
+        (
+            {"learning": "isolated", "layer": "l", "layer_share": 0.5},
+            {
+                "name": "y",
+                "learning": "isolated",
+                "layer": "l",
+                "layer_share": 0.5,
+                "variants": (A, B, Variant(name="c")),
+            },
+            r"at most 4 variants that learn apart \(`isolated_arms`\), .* got 3 beside 2 that run",
+        ),
     ],
 )
 def test_refused_beside_another(first, second, message):
@@ -105,6 +132,20 @@ def test_a_ramp_is_kept_and_refuses_what_is_unknown():
         with pytest.raises(InputError, match=message):
             ramp(e, weights, None, 7)
     assert ramp(e, {"a": 0}, None, 7).ranges[0][0] == "b"
+
+
+@pytest.mark.parametrize("n", [2, 10, 20])
+def test_a_record_stays_small_however_often_it_is_ramped(n):
+    rng = random.Random(n)
+    names = [f"variant-number-{i}" for i in range(n)]
+    e = started(variants=tuple(Variant(name=name) for name in names))
+    for step in range(1_000):
+        pair = rng.sample(names, 2)
+        e = ramp(e, {name: round(rng.uniform(0.9, 1.1), 3) for name in pair}, None, 10 + step)
+        assert len(msgspec.json.encode(e)) < 64_000
+    assert e.ramps[-1].number == 1_000
+    assert [r.number for r in e.ramps] == list(range(e.ramps[0].number, 1_001))
+    assert len(e.ramps) >= 5
 
 
 def test_what_was_stopped_stays_stopped():

@@ -21,7 +21,8 @@ LISTS = Pipeline().knowledge.lists
 
 def experiment(name: str = "x", present: dict[str, Experiment] | None = None, **more) -> Experiment:
     variants = more.pop("variants", (Variant(name="control"), Variant(name="new")))
-    return begin(Definition(name=name, variants=variants, **more), present or {}, LISTS, {}, now_ms=1)
+    arms = more.pop("arms", 4)
+    return begin(Definition(name=name, variants=variants, **more), present or {}, LISTS, {}, 1, arms)
 
 
 def play(log, *experiments: Experiment, batch=1, pipeline: Pipeline | None = None):
@@ -299,4 +300,14 @@ def test_an_experiment_that_this_worker_cannot_do_is_left_out_and_told(caplog):
         e = begin(Definition(name="x", variants=variants), {}, (*LISTS, "popular-500"), {}, now_ms=1)
         _, outcomes = play(LOG[:50], e)
         assert not any(o.recommendation.experiments for o in outcomes)
-    assert caplog.text.count("popular-500 are not known here") == 2
+    assert caplog.text.count("expected lists that are known here, got popular-500") == 2
+
+
+def test_exposures_say_which_ramp_and_which_share():
+    e = ramp(
+        experiment(variants=(Variant(name="control", weight=3), Variant(name="new", weight=1))), {"new": 2}, 0.5, 9
+    )
+    told = {
+        (x.variant, round(x.share, 6), x.ramp) for o in play(LOG, e)[1] for x in o.recommendation.experiments
+    }  # fmt: skip
+    assert told == {("control", 0.3, 1), ("new", 0.2, 1)}

@@ -7,6 +7,7 @@ import pytest
 
 from online_models.errors import InputError
 from online_models.experiments.effects import Effect, Kind, Metric, NoResult, Reason, compare
+from online_models.experiments.intervals import gavi
 from online_models.experiments.sums import Sums
 
 MEAN, PROPORTION, RATIO = (Metric(kind) for kind in Kind)
@@ -121,6 +122,19 @@ def test_there_is_no_result_where_none_can_be(control: Sums, treated: Sums, metr
     assert isinstance(found, NoResult)
     assert found.reason is reason
     assert found.message
+
+
+@pytest.mark.parametrize(("metric", "columns"), [(PROPORTION, 1), (MEAN, 1), (RATIO, 2)])
+def test_a_variant_in_which_nothing_happens_any_more_is_harm(metric: Metric, columns: int) -> None:
+    """Its units do not vary; that is no reason to say nothing."""
+    control = Sums.of_units(([float(i % 10 == 0), 1.0 + i % 3][:columns] for i in range(1_000)), columns)
+    none = Sums.of_units(([0.0, 1.0 + i % 3][:columns] for i in range(1_000)), columns)
+    found = effect(control, none, metric)
+    assert found.estimate == -1.0
+    assert gavi(found).high < -0.5
+    assert found.variance == pytest.approx(
+        effect(control, control, metric, relative=False).variance / 2 / found.control**2
+    )
 
 
 def test_an_absolute_effect_needs_no_baseline_and_units_may_be_fewer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.stats import chi2, chi2_contingency, kstest
 from xxhash import xxh64
 
 from online_models.errors import InputError
-from online_models.experiments.split import BUCKETS, Split, allocate, bucket, counts, seed_of
+from online_models.experiments.split import BUCKETS, Ranges, Split, allocate, bucket, counts, seed_of
 
 MILLION = [f"user-{n}" for n in range(1_000_000)]
 HALVES = allocate(counts({"control": 1, "new": 1}))
@@ -97,6 +98,41 @@ def test_who_grows_loses_nobody(steps: list[tuple[list[int], int]]) -> None:
             else:
                 assert (old[new == variant] == variant).all()
         before = after
+
+
+def moved(before: Ranges, after: Ranges) -> Counter[tuple[str | None, str | None]]:
+    """Buckets by their owner before and after."""
+    found: Counter[tuple[str | None, str | None]] = Counter()
+    at = 0
+    for end in sorted({end for _, end in (*before, *after)}):
+        found[tuple(next(o for o, stop in ranges if at < stop) for ranges in (before, after))] += end - at
+        at = end
+    return found
+
+
+@pytest.mark.parametrize(("n", "most"), [(2, 10), (3, 20), (10, 120)])
+@pytest.mark.parametrize("kind", ["a little between two", "all anew", "traffic too"])
+def test_a_thousand_ramps_leave_few_ranges(n: int, most: int, kind: str) -> None:
+    rng = random.Random(n)
+    shares, traffic = {f"v{i}": 1.0 for i in range(n)}, 1.0
+    ranges = allocate(counts(shares))
+    for number in range(1_000):
+        if kind == "a little between two":
+            for name in rng.sample(sorted(shares), 2):
+                shares[name] = max(0.01, shares[name] + rng.uniform(-0.05, 0.05))
+        else:
+            shares = {name: rng.expovariate(1.0) for name in shares}
+            traffic = rng.random() if kind == "traffic too" else 1.0
+        wanted = counts(shares, traffic)
+        after = allocate(wanted, ranges)
+        assert len(after) <= most
+        if number % 10 == 0:
+            steps = moved(ranges, after)
+            for name, n_wanted in wanted.items():
+                assert sum(size for (_, now), size in steps.items() if now == name) == n_wanted
+                had = sum(size for (old, _), size in steps.items() if old == name)
+                assert steps[name, name] == min(had, n_wanted)  # who grows keeps all, who shrinks gets nobody new
+        ranges = after
 
 
 def owners(ranges: tuple[tuple[str | None, int], ...]) -> np.ndarray:

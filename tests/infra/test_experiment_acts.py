@@ -1,0 +1,165 @@
+"""What a read-out does about what it finds, and the sums of files: recorded logs, parts of others, topics as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from infra import experiment_readout, experiments
+from infra.experiment_readout import Follower, act, better_shares, merged, of_files, save
+from infra.settings import load
+from online_models.errors import InputError
+from online_models.experiments import bandit
+from streams.config import PipelineConfig
+from streams.contracts.experiments import Definition, Experiment, Guardrail, Variant
+from streams.experiment_rules import alone, ramp, stop
+from streams.readout.fold import Readout
+from streams.readout.result import read_out
+from streams.readout.tally import Tally
+from streams.replay import Replay
+from tests.streams.readout_tape import Tape, definition
+from tests.worlds import shop_log
+
+SETTINGS = load(environ={})
+
+
+class Partition:
+    """A partition of a topic, as a client names it."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic, self.partition = topic, 0
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """What would have been written to the topic."""
+    records: list[Experiment] = []
+    monkeypatch.setattr(experiments, "write", lambda settings, experiment: records.append(experiment))
+    return records
+
+
+def clicks(**of: tuple[int, int]) -> Tally:
+    """Sums of lists, so many clicked and so many not, by variant; one of each unit."""
+    t = Tape()
+    for variant, (clicked, left) in of.items():
+        for n in range(clicked + left):
+            t.add(0, "x", "odd", user=f"{variant}{n}", shown="b", variant=variant)
+            t.add(1, "b" if n < clicked else "c", user=f"{variant}{n}", shown="", variant=None)
+    return t.play().tally()
+
+
+BANDIT = {"method": "bandit", "unit": "session"}
+
+
+def test_a_bandit_moves_to_what_is_clicked() -> None:
+    found = better_shares(alone(definition(**BANDIT), 0), clicks(control=(10, 90), new=(30, 70)))
+    assert found["new"] > 0.95
+    assert better_shares(alone(definition(**BANDIT), 0), clicks(control=(30, 70), new=(10, 90)))["control"] > 0.95
+
+
+def test_a_bandit_counts_what_was_clicked_and_what_was_not() -> None:
+    """Two arms of one rate, of which one has been seen often: neither is known to be better."""
+    e, tally = alone(definition(**BANDIT), 0), clicks(control=(90, 210), new=(9, 21))
+    chances = bandit.allocate([bandit.Arm(90, 210), bandit.Arm(9, 21)], floor=0.02).probabilities
+    assert better_shares(e, tally) == {"control": round(chances[0], 4), "new": round(chances[1], 4)}
+    assert 0.2 < chances[0] < 0.6
+    there = ramp(e, better_shares(e, tally), None, 1)
+    assert better_shares(there, tally) == {}  # hardly another share: left as it is
+
+
+def test_acting(told: list[Experiment]) -> None:
+    guarded = {"guardrails": (Guardrail(metric="ctr", margin=0.01),)}
+    tally = clicks(control=(400, 200), new=(100, 500))
+    for on_harm, written in (("warn", 0), ("stop", 1)):
+        e = alone(definition(on_harm=on_harm, **guarded), 0)
+        result = read_out(e, tally)
+        assert result.stop.startswith("new harms ctr")
+        changed = act(SETTINGS, e, result, tally)
+        assert len(told) == written
+    assert changed is not None
+    assert told == [changed]
+    assert (changed.state, changed.by, changed.reason) == ("stopped", "readout", result.stop)
+    assert act(SETTINGS, stop(e, 9), result, tally) is None
+    moved = act(SETTINGS, alone(definition(**BANDIT), 0), read_out(alone(definition(**BANDIT), 0), tally), tally)
+    assert moved is not None
+    assert moved.state == "running"
+    assert moved.definition.variants[0].weight > moved.definition.variants[1].weight
+    assert len(told) == 2
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, str, str]:
+    """A log, and the lists of its replay."""
+    folder = tmp_path_factory.mktemp("recorded")
+    log, published = str(folder / "log.jsonl"), str(folder / "published.jsonl")
+    events = shop_log(400, users=30, seed=4)
+    Path(log).write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in events))
+    e = alone(
+        Definition(name="x", variants=(Variant(name="control"), Variant(name="new", sources=("popular-100",)))), 0
+    )
+    Replay(log, PipelineConfig(), published=published, experiments=(e,)).run()
+    return e, log, published
+
+
+def folded(e: Experiment, log: str, published: str) -> Iterator[tuple[str, SimpleNamespace]]:
+    """Records of both topics as a consumer hands them over, the lists first."""
+    for name, path in (("recommendations", published), ("events", log)):
+        for offset, line in enumerate(Path(path).read_bytes().splitlines()):
+            yield name, SimpleNamespace(partition=0, offset=offset, key=b"", value=line)
+
+
+def test_sums_of_files_are_those_of_the_topics(recorded: tuple[Experiment, str, str], tmp_path: Path) -> None:
+    e, log, published = recorded
+    tally = of_files(e, log, published, 86_400)
+    assert (tally.lists, tally.events) == (400, 400)
+    assert {v for v, _ in tally.entered} == {"control", "new"}
+    topics: list[dict[Any, list[SimpleNamespace]]] = [
+        {Partition(SETTINGS.topics.events if name == "events" else SETTINGS.topics.recommendations): [record]}
+        for name, record in folded(e, log, published)
+    ]
+    client = SimpleNamespace(poll=lambda timeout_ms: topics.pop(0) if topics else {})
+    follower = Follower(SETTINGS, client, e, Readout(e.definition))
+    while follower.poll():
+        pass
+    assert follower.readout.tally().plain() == tally.plain()
+    save(tally, tmp_path / "a.json")
+    assert merged(e, [tmp_path / "a.json"]).plain() == tally.plain()
+    with pytest.raises(InputError, match="add each once"):
+        merged(e, [tmp_path / "a.json"] * 2)
+    other = json.loads((tmp_path / "a.json").read_text()) | {"partitions": [1]}
+    (tmp_path / "b.json").write_text(json.dumps(other))
+    both = merged(e, [tmp_path / "a.json", tmp_path / "b.json"])
+    assert both.lists == 2 * tally.lists
+    assert both.total("ctr", "new").n == 2 * tally.total("ctr", "new").n
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(InputError, match="what `readout --save` wrote"):
+        merged(e, [tmp_path / "c.json"])
+    (tmp_path / "d.jsonl").write_text("")
+    with pytest.raises(InputError, match="0 of 0 in"):
+        of_files(e, str(tmp_path / "d.jsonl"), published, 86_400)
+
+
+def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
+    e = alone(definition(), 5)
+    grown, other = ramp(e, {}, 0.5, 9), alone(definition(name="y"), 20)
+    records = [
+        SimpleNamespace(partition=0, offset=0, key=key, value=value)
+        for key, value in (
+            (b"x", msgspec.json.encode(grown)),
+            (b"x", msgspec.json.encode(e)),
+            (b"y", msgspec.json.encode(other)),
+            (b"x", b"{"),
+            (b"x", None),
+        )
+    ]
+    client = SimpleNamespace(poll=lambda timeout_ms: {Partition(SETTINGS.topics.experiments): records})
+    follower = Follower(SETTINGS, client, e, Readout(e.definition))
+    assert follower.poll() == 5
+    assert follower.experiment == grown
+    assert experiment_readout.as_json(read_out(e, follower.readout.tally())).startswith('{"experiment":"x"')

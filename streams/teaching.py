@@ -50,7 +50,7 @@ class Teacher:
             moment.x is not None
             and moment.rows is not None
             and moment.active is not None
-            and is_target(event, state.last_item, k.rating_max)
+            and is_target(event, state.last_item, k.rating_max, self._config.filters.repeats)
         ):
             at = np.flatnonzero(moment.rows == row)
             if len(at):

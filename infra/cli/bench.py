@@ -117,12 +117,16 @@ def quality(
             wish = bench.Wish(tracks, ablate, lags)
             setup = Setup(config, model=_models(model, len(plan.bounds) > 2))
             results.append(bench.run(plan, setup, wish, bars.watch(plan)))
-    text = tables.page(results)
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
-        out.with_suffix(".md").write_text(text, "utf-8")
-        out.with_suffix(".svg").write_text(plot.svg(plot.panels(results)), "utf-8")
-    click.echo(text, nl=False)
+            if out is not None:
+                _write(out, results)
+    click.echo(tables.page(results), nl=False)
+
+
+def _write(out: Path, results: list[dict[str, Any]]) -> None:
+    """JSON, tables and plot of the sets that are done: the next one may take hours."""
+    out.write_bytes(msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
+    out.with_suffix(".md").write_text(tables.page(results), "utf-8")
+    out.with_suffix(".svg").write_text(plot.svg(plot.panels(results)), "utf-8")
 
 
 def _plan(

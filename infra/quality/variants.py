@@ -25,8 +25,8 @@ class Variant:
 def variants(setup: Setup, rated: bool, deep: bool) -> list[Variant]:
     """Each source off, in turn, for learning as for answers; then the blend's weights as they start, and no hidden units.
 
-    A source that is off names nothing and its ranks are no features; what it counts stays a feature of the candidates of others. Without the
-    deep model there is no version at all, so nothing of it is left.
+    A source that is off names nothing and its ranks are no features; what it counts stays a feature of the candidates of others. Without
+    the deep model there is no version at all, so nothing of it is left.
     ``rated``: whether the log has ratings; ``deep``: whether a deep model takes part. Sources that have nothing to say are left out.
     """
     lists = Knowledge(setup.config).lists

@@ -10,7 +10,7 @@ from typing import Any
 from infra.web.chart import ticks
 from infra.web.style import COLOURS
 
-WIDTH, ROW, LEFT, RIGHT, TOP = 880, 22, 280, 60, 34
+WIDTH, ROW, LEFT, RIGHT, TOP = 880, 22, 330, 40, 34
 _STYLE = "text{font:13px system-ui,sans-serif;fill:#1d2129}.soft{fill:#5b6472}.grid{stroke:#e4e7ec}.bar{stroke-width:2}"
 
 

@@ -6,6 +6,8 @@ A *moment* has a set of targets T and a ranked list; n = min(|T|, k). With the 0
 * recall: targets found / n
 * MRR: 1 / (1 + rank of the first), or 0
 * NDCG: sum of 1/log2(rank + 2) over targets found, over the same sum for ranks 0..n-1 (Järvelin and Kekäläinen, TOIS 2002)
+
+`expected` has what they come to on average where items are level.
 """
 
 from __future__ import annotations

@@ -29,9 +29,11 @@ class SessionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``consumed``: ``auto`` leaves out what the user has rated and the item that the user is on (the last, unless bought);
-    ``all`` leaves out every item of the user's history, ``none`` nothing. ``deny_*``: never listed."""
+    ``all`` leaves out every item of the user's history, ``none`` nothing. ``repeats``: the same item again at once is something to
+    foresee, too, and ``auto`` lists the item that the user is on. ``deny_*``: never listed."""
 
     consumed: Literal["auto", "all", "none"] = "auto"
+    repeats: bool = False
     deny_items: tuple[str, ...] = ()
     deny_categories: tuple[str, ...] = ()
 

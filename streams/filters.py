@@ -80,5 +80,6 @@ class Filters:
 
     def _mode(self, state: UserState, consumed: str) -> int:
         if consumed == "auto":
-            return RATED_AND_LAST if state.last_type != "purchase" else RATED_ONLY
+            on = state.last_type != "purchase" and not self._config.repeats
+            return RATED_AND_LAST if on else RATED_ONLY
         return EVERYTHING if consumed == "all" else NOTHING

@@ -52,7 +52,7 @@ class Knowledge(Models):
         self.event_ids = EventWindow(config.dedup_window)
         shaping = (
             config.seed, config.sources, config.blend, config.dedup_window, config.weights, self.features, config.conversions,
-            config.sessions.gap_s,
+            config.sessions.gap_s, *(["repeats"] if config.filters.repeats else []),
         )  # fmt: skip
         self.fingerprint = hash_id(msgspec.json.encode(shaping, order="sorted").decode()) >> 1
         """Of the settings that a snapshot depends on."""

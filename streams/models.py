@@ -88,7 +88,7 @@ class Models:
         for source in self._learning:
             source.learn_one(o)
         if x.weight > 0.0:
-            wanted = is_target(x, x.history[0] if x.history else "", rating_max)
+            wanted = is_target(x, x.history[0] if x.history else "", rating_max, self.config.filters.repeats)
             self.habits.learn_one(o.item, wanted, x.before > 0, x.value if o.rated else None)
         for name, delta in x.deltas.items():
             if name.startswith(APART) != apart:

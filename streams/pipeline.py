@@ -40,7 +40,8 @@ from .user_state import UserState, entry_of
 class Outcome:
     """What one event led to.
 
-    ``interaction`` is None where it is in the topic already, ``recommendation`` where the event is a copy.
+    ``interaction`` is None where it is in the topic already, ``recommendation`` where the event is a copy. ``scores`` are those of the
+    fresh list, as `scoring.Ranked.levels` gives them (None after a restart in the middle of a moment).
     """
 
     event: Event
@@ -48,6 +49,7 @@ class Outcome:
     recommendation: Recommendation | None
     interaction: Interaction | None
     duplicate: bool = False
+    scores: FloatArray | None = None
 
 
 class Pipeline:
@@ -73,6 +75,8 @@ class Pipeline:
         self.rating_max: float | None = None
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
+        self.answers = True
+        """Whether each event is answered by a list. Who only wants the lists from before the events is done in half the time."""
         self._held: dict[int, dict[int, Interaction]] = {}
         self._capture = Capture(self._copy)
 
@@ -119,10 +123,12 @@ class Pipeline:
                 intent = 1.0 if state.converted else k.intent.score_one(k.intent.features(state.facts()))
                 self.sessions.note_intent(state, round(intent, 6))
         self.moments.settle(moment, event, source)
-        assignment = self._assign(state, max(event.timestamp, state.last_ms), event)
-        recommendation = self.server.answer(event, source, state, assignment)
-        state.served = [i.item_id for i in recommendation.items]
-        return Outcome(event, moment.fresh, recommendation, interaction)
+        recommendation = None
+        if self.answers:
+            assignment = self._assign(state, max(event.timestamp, state.last_ms), event)
+            recommendation = self.server.answer(event, source, state, assignment)
+            state.served = [i.item_id for i in recommendation.items]
+        return Outcome(event, moment.fresh, recommendation, interaction, scores=moment.scores)
 
     def _assign(self, state: UserState, timestamp: int, event: Event | None) -> Assignment:
         context = event.context if event is not None else None
@@ -156,7 +162,8 @@ class Pipeline:
         if moment is None:
             moment = self._open(event, state, event_hash, treatment)
             moments.add(moment, event, source, state.hash)
-        if not learned and is_target(event, state.last_item, self.rating_max or self.knowledge.rating_max):
+        top = self.rating_max or self.knowledge.rating_max
+        if not learned and is_target(event, state.last_item, top, self.config.filters.repeats):
             row = self.knowledge.know(event.item_id, event.timestamp)
             if row not in moment.targets:
                 moment.targets.append(row)
@@ -175,7 +182,7 @@ class Pipeline:
         return Moment(
             event.timestamp, self.counts["events"] - 1, len(self.knowledge.items), [ids[r] for r in ranked.rows.tolist()], lists,
             x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active, version=name_of(version), rival=other,
-            rival_version=name_of(rival), arm=treatment.arm,
+            rival_version=name_of(rival), arm=treatment.arm, scores=ranked.levels(),
         )  # fmt: skip
 
     def _rival(

@@ -29,14 +29,14 @@ LOW_RATING = 0.8
 """A rating below this share of the largest rating is learned, but is nobody's target."""
 
 
-def is_target(event: Event | Interaction, last_item: str, rating_max: float) -> bool:
-    """Whether a list should have named the event's item: not the same item as just before, and not a low rating.
+def is_target(event: Event | Interaction, last_item: str, rating_max: float, repeats: bool = False) -> bool:
+    """Whether a list should have named the event's item: not the same item as just before (but with ``repeats``), and not a low rating.
 
     ``rating_max`` is the largest rating there is, or the largest so far.
     """
     if event.event_type == "rating" and event.value is not None and event.value < LOW_RATING * rating_max:
         return False
-    return event.item_id != last_item
+    return repeats or event.item_id != last_item
 
 
 @dataclass(slots=True)
@@ -46,7 +46,8 @@ class Moment:
     ``lists`` [lists, 20] holds the fresh list, the served list and one for each source, -1 where a list ends. While
     ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts. ``version``
     of the deep model made the fresh list; where the moment is compared, ``rival`` [2, 20] is what another one would have
-    made, blended and by itself. ``arm``: the variants of experiments that the fresh list was made under.
+    made, blended and by itself. ``arm``: the variants of experiments that the fresh list was made under. ``scores`` are those of
+    ``fresh`` (see `scoring.Ranked.levels`); an open moment that was restored has none.
     """
 
     timestamp: int
@@ -55,6 +56,7 @@ class Moment:
     fresh: list[str]
     lists: IntArray
     targets: list[int] = field(default_factory=list)
+    scores: FloatArray | None = None
     x: FloatArray | None = None
     rows: IntArray | None = None
     n_rows: int = 0

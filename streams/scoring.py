@@ -34,6 +34,11 @@ class Ranked:
     recent: IntArray
     generic: str | None
 
+    def levels(self) -> FloatArray:
+        """Scores that are the same only where the blend cannot tell items apart: what fills up stands below, each by itself."""
+        below = np.float32(self.scores.min(initial=0.0)) - np.arange(1, len(self.at) + 1, dtype=np.float32)
+        return np.where(self.at < 0, below, self.scores)
+
 
 class Scorer:
     """Makes one list at a time, in its own work space (``candidates`` holds the last request's union)."""

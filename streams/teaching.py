@@ -46,7 +46,7 @@ class Teacher:
         self._filters.admit(row, event.item_id)
         begins = state.starts_session(event.timestamp, event.session_id, self._config.sessions.gap_s * 1000)
         items, ages, inside = state.recent(event.timestamp, k.reach)
-        wanted = is_target(event, state.last_item, k.rating_max)
+        wanted = is_target(event, state.last_item, k.rating_max, self._config.filters.repeats)
         deltas, step = _steps(k, state, items, row, event_hash, moment, weight, wanted)
         if apart is not None:
             own = {APART + name: delta for name, delta in deltas.items()}

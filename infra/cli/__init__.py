@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "infra.cli.models",
     "offline": "infra.cli.offline",
     "experiment": "infra.cli.experiment",
+    "bench": "infra.cli.bench",
     "demo": "infra.cli.demo",
 }
 """Command name → module that holds it, as ``command``."""

@@ -17,18 +17,20 @@ import click
 import numpy as np
 
 from infra.cli.train import config_of
+from infra.quality.ader import START_MS, STEP_MS
 from offline import artefacts, exemplars
 from offline.dataset import Sessions, joined
 from offline.evaluate import ranks
 from offline.job import JobConfig
 from offline.model import SessionModel, build
 from offline.train import fit
+from online_models.embeddings import Trained
 
 METRICS = ("hr@20", "mrr@20")
 
 
-def read(folder: Path, periods: int) -> list[Sessions]:
-    """Periods 0 to ``periods``, items numbered in order of first appearance; the places in the files are the times."""
+def read(folder: Path, periods: int) -> tuple[list[Sessions], list[str]]:
+    """Periods 0 to ``periods``, items numbered in order of first appearance, and their ids; the places in the files are the times."""
     found: list[Sessions] = []
     rows: dict[bytes, int] = {}
     clock = 0
@@ -44,7 +46,7 @@ def read(folder: Path, periods: int) -> list[Sessions]:
         users = np.arange(len(starts))
         found.append(Sessions(items[order], times, np.append(starts, len(items)).astype(np.int64), users))
         clock += len(items)
-    return found
+    return found, [item.decode() for item in rows]
 
 
 @dataclass(frozen=True)
@@ -85,23 +87,40 @@ def one(
     return Period(t, items, len(found), run.seconds, found.summary()), model
 
 
+def _save(model: SessionModel, ids: list[str], folder: Path, learned: list[Sessions]) -> None:
+    """A version as an artefact. Times are those that `headrace bench` gives the events."""
+    events = sum(len(p.items) for p in learned)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    newest = START_MS + (events - 1) * STEP_MS
+    artefacts.save(model, ids, folder, Trained(START_MS, newest, events), created=newest)
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", default="sasrec", show_default=True)
 @click.option("--periods", default=16, show_default=True, help="Tested periods: 1 to this one.")
 @click.option("--epochs", default=10, show_default=True, help="On period 0.")
 @click.option("--more", default=4, show_default=True, help="Epochs on each later period, from the last version on.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the versions as DIR/1, DIR/2 ... for `headrace bench quality --model DIR`.",
+)
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
-def command(folder: Path, model: str, periods: int, epochs: int, more: int, values: tuple[str, ...]) -> None:
+def command(
+    folder: Path, model: str, periods: int, epochs: int, more: int, out: Path | None, values: tuple[str, ...]
+) -> None:
     """Train through the periods in FOLDER and print R@20 / MRR@20 of each as a Markdown table, with the means."""
     config = config_of(model, values, {"epochs": epochs})
-    found = read(folder, periods)
+    found, ids = read(folder, periods)
     click.echo("| period | items | queries | training s | R@20 | MRR@20 |\n|---|---|---|---|---|---|")
     live: SessionModel | None = None
     done: list[Period] = []
     began = time.monotonic()
     for t in range(1, periods + 1):
         p, live = one(found, t, config, live, more)
+        if out is not None:
+            _save(live, ids[: p.items], out / str(t), found[:t])
         done.append(p)
         r, m = (p.scores[name] for name in METRICS)
         click.echo(f"| {t} | {p.items:,} | {p.queries:,} | {p.seconds:.0f} | {r:.4f} | {m:.4f} |")

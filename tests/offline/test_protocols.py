@@ -25,7 +25,7 @@ def periods(folder: Path, *texts: str) -> Path:
 
 
 def test_periods_keep_the_order_of_sessions_and_of_items(tmp_path: Path) -> None:
-    found = ader.read(periods(tmp_path, "7 a\n7 b\n3 c\n7 a\n", "1 d\n1 a\n"), 1)
+    found, _ = ader.read(periods(tmp_path, "7 a\n7 b\n3 c\n7 a\n", "1 d\n1 a\n"), 1)
     assert [lists(p) for p in found] == [[[0, 1, 0], [2]], [[3, 0]]]
     assert found[1].times.min() > found[0].times.max()
 
@@ -33,7 +33,7 @@ def test_periods_keep_the_order_of_sessions_and_of_items(tmp_path: Path) -> None
 def test_only_items_of_earlier_periods_are_asked_for(tmp_path: Path) -> None:
     """Of the second period's sessions, one loses its new item in the middle, one is left with one event and is no query."""
     folder = periods(tmp_path, "1 a\n1 b\n1 c\n", "2 a\n2 new\n2 b\n2 c\n3 new\n3 a\n", "4 new\n4 b\n")
-    found = ader.read(folder, 2)
+    found, _ = ader.read(folder, 2)
     first, live = ader.one(found, 1, CONFIG, None, 1)
     assert (first.items, first.queries) == (3, 2)
     second, _ = ader.one(found, 2, CONFIG, live, 1)

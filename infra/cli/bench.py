@@ -1,0 +1,203 @@
+"""``headrace bench``: figures that settle arguments, by published protocols."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from infra.cli.helps import Group
+from infra.cli.parameters import Duration
+from infra.quality import ader, bench, logs, plot, tables
+from infra.quality.plan import Plan
+from infra.quality.runs import Setup
+from infra.settings import Settings, with_settings
+from online_models.errors import InputError
+from streams.config import PipelineConfig
+from streams.warm_up import warm_up
+
+
+class Lags(click.ParamType):
+    """Lengths of time, comma separated: as given, and in ms.
+
+    >>> Lags().convert("0s,1m,1d", None, None)
+    (('0s', 0), ('1m', 60000), ('1d', 86400000))
+    """
+
+    name = "LAGS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        return tuple((part, self._ms(part, param, ctx)) for part in parts)
+
+    def _ms(self, part: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        days = part[:-1] if part.endswith("d") else None
+        seconds = Duration().convert(f"{days}h" if days is not None else part, param, ctx)
+        return round(seconds * 1000) * (24 if days is not None else 1)
+
+
+@click.group("bench", cls=Group, short_help="How good are the lists, by published protocols?")
+def command() -> None:
+    """Measure quality by published protocols, with intervals."""
+
+
+@command.command(
+    "quality",
+    short_help="Run sets and logs, print tables, write JSON, Markdown and a plot.",
+    examples=[
+        "headrace bench quality --set log.jsonl.gz --ablate --json out.json",
+        "headrace bench quality --set log.jsonl.gz --lag 0s,1s,1m,1h,1d",
+        "headrace bench quality --set ader-diginetica --data DIR",
+    ],
+)
+@click.argument("logs_", metavar="[LOG]...", nargs=-1)
+@click.option(
+    "--set",
+    "sets",
+    metavar="SET",
+    multiple=True,
+    help=f"{', '.join(ader.SETS)}, or a recorded LOG; may be given again.",
+)
+@click.option("--data", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Where the sets lie.")
+@click.option(
+    "--track",
+    type=click.Choice([bench.FROZEN, bench.PREQUENTIAL]),
+    help="Of a set with periods: learn nothing of a period before all of it is tested, or each event at once. [default: both]",
+)
+@click.option("--ablate", is_flag=True, help="Run again without each part, and say what it is worth.")
+@click.option(
+    "--lag", "lags", type=Lags(), metavar="LAGS", default=(), help="Learn so much later, such as 0s,1s,1m,1h,1d."
+)
+@click.option(
+    "--model",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="An artefact that takes part; of a set with periods, a folder of one for each period: DIR/1, DIR/2 ...",
+)
+@click.option(
+    "--periods", metavar="N", type=click.IntRange(1), help="Of a set with periods, test 1 to N. [default: all]"
+)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(2), help="Only so many events of each log, or of each period."
+)
+@click.option(
+    "--json", "out", metavar="OUT", type=click.Path(path_type=Path), help="Results as JSON; OUT.md, OUT.svg beside it."
+)
+@with_settings
+def quality(
+    logs_: tuple[str, ...], sets: tuple[str, ...], data: Path | None, track: str | None, ablate: bool, lags: tuple[tuple[str, int], ...],
+    model: Path | None, periods: int | None, limit: int | None, out: Path | None, settings: Settings,
+) -> None:  # fmt: skip
+    """Put the queries of published protocols to the pipeline, and say what its lists are worth.
+
+    Sets with periods: the protocol of ADER. Recorded logs: every moment is asked about before it is learned, the first 20 % are learned
+    only. Intervals are 95 %, of a bootstrap over sessions.
+    """
+    names = (*sets, *logs_)
+    if not names:
+        raise InputError("a set or a log", "none", f"give --set with one of {', '.join(ader.SETS)}, or a recorded log")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
+    results = []
+    with _quiet(), _Bars() as bars:
+        warm_up(settings.pipeline)
+        for name in names:
+            plan, config = _plan(name, data, periods, limit, settings.pipeline)
+            tracks = (track,) if track else (bench.FROZEN, bench.PREQUENTIAL)[len(plan.bounds) < 3 :]
+            wish = bench.Wish(tracks, ablate, lags)
+            setup = Setup(config, model=_models(model, len(plan.bounds) > 2))
+            results.append(bench.run(plan, setup, wish, bars.watch(plan)))
+            if out is not None:
+                _write(out, results)
+    click.echo(tables.page(results), nl=False)
+
+
+def _write(out: Path, results: list[dict[str, Any]]) -> None:
+    """JSON, tables and plot of the sets that are done: the next one may take hours."""
+    out.write_bytes(msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
+    out.with_suffix(".md").write_text(tables.page(results), "utf-8")
+    out.with_suffix(".svg").write_text(plot.svg(plot.panels(results)), "utf-8")
+
+
+def _plan(
+    name: str, data: Path | None, periods: int | None, limit: int | None, config: PipelineConfig
+) -> tuple[Plan, PipelineConfig]:
+    """What is asked of a set or log, and the settings under which: the protocol of ADER counts an item that comes twice in a row."""
+    if name in ader.SETS:
+        filters = msgspec.structs.replace(config.filters, repeats=True)
+        config = msgspec.structs.replace(config, filters=filters)
+        return ader.plan(name, ader.read(ader.folder_of(name, data), periods, limit), config), config
+    beside = data / name if data is not None else None
+    path = str(beside) if beside is not None and not Path(name).exists() and beside.exists() else name
+    return logs.plan(path, config, limit), config
+
+
+def _models(model: Path | None, periods: bool) -> Callable[[int], Path | None]:
+    """Which artefact takes part from the start of a period on. Raises InputError where there is none at all."""
+    first = model / "1" if model is not None and periods else model
+    if first is not None and not (first / "manifest.json").is_file():
+        raise InputError("an artefact of `headrace train`", f"no manifest.json in {first}", "see --model in the help")
+
+    def found(period: int) -> Path | None:
+        if model is None:
+            return None
+        folder = model / str(period) if periods else model
+        return folder if folder.is_dir() else None
+
+    return found
+
+
+class _quiet:
+    """No warnings of drift meanwhile: what a worker's operator must know would stand between the bars."""
+
+    def __enter__(self) -> None:
+        self._log = logging.getLogger("headrace")
+        self._level = self._log.level
+        self._log.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self._log.setLevel(self._level)
+
+
+class _Bars:
+    """A bar for each run, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"),
+            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> _Bars:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def watch(self, plan: Plan) -> bench.Watch:
+        """Bars for the runs of a plan."""
+
+        def begin(name: str) -> Callable[[int, int], None]:
+            task = self._bar.add_task(f"{plan.name}: {name}", total=plan.events, rate=0.0)
+            started = time.monotonic()
+
+            def progress(done: int, total: int) -> None:
+                if done % 500 == 0 or done == total:
+                    self._bar.update(task, completed=done, rate=done / max(time.monotonic() - started, 1e-3))
+                if done == total:
+                    self._bar.remove_task(task)
+
+            return progress
+
+        return begin

@@ -1,0 +1,71 @@
+"""The bench: one set, run as asked, and everything that came out as one dict (docs/quality.md says what is in it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from online_models.errors import InputError
+
+from .plan import Plan
+from .runs import Progress, Setup, by_tracks, late
+from .summary import difference, of_verdict, some
+from .variants import variants
+
+FROZEN, PREQUENTIAL = "frozen", "prequential"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be run: ``tracks``, whether each part is taken away in turn, and delays in ms, each under its name."""
+
+    tracks: tuple[str, ...] = (PREQUENTIAL,)
+    ablate: bool = False
+    lags: tuple[tuple[str, int], ...] = ()
+
+
+Watch = Callable[[str], Progress]
+"""A run of this name begins; returns what is told of its progress."""
+
+
+def check(plan: Plan, wish: Wish) -> None:
+    """Raises InputError where the set cannot be run as wished."""
+    if FROZEN in wish.tracks and len(plan.bounds) < 3:
+        remedy = "leave --track out, or give a set such as ader-diginetica"
+        raise InputError("a set with periods for the frozen track", f"{plan.name}, which has none", remedy)
+    if wish.lags and not plan.timed:
+        raise InputError("a log with times for --lag", f"{plan.name}, which has none", "give recorded logs")
+
+
+def run(plan: Plan, setup: Setup, wish: Wish, watch: Watch) -> dict[str, Any]:
+    """Run the set. Raises InputError where it cannot be run as wished."""
+    check(plan, wish)
+    frozen = FROZEN in wish.tracks
+    live, still = by_tracks(plan, setup, frozen, watch("everything"))
+    base = {PREQUENTIAL: live} | ({FROZEN: still} if still is not None else {})
+    out: dict[str, Any] = {
+        "v": 1, "set": plan.name, "headrace": version("headrace"), "events": plan.events, "queries": len(plan),
+        "periods": len(plan.bounds) - 1, "config": msgspec.to_builtins(setup.config),
+        "tracks": {track: of_verdict(plan, base[track]) for track in wish.tracks},
+    }  # fmt: skip
+    if wish.ablate:
+        out["ablation"] = []
+        rated, deep = plan.rating_max is not None, setup.model(len(plan.bounds) - 2) is not None
+        for variant in variants(setup, rated, deep):
+            less, less_still = by_tracks(plan, variant.setup, frozen, watch(variant.name))
+            verdicts = {PREQUENTIAL: less} | ({FROZEN: less_still} if less_still is not None else {})
+            found = {track: difference(plan, verdicts[track].values, base[track].values) for track in wish.tracks}
+            out["ablation"].append({"name": variant.name, "difference": found})
+    if wish.lags:
+        out["lag"] = []
+        for name, ms in wish.lags:
+            models, everything = late(plan, setup, ms, watch(f"{name} late"))
+            out["lag"].append({"lag": name, "ms": ms} | {
+                part: {"metrics": some(of_verdict(plan, v)["metrics"]), "difference": difference(plan, v.values, live.values)}
+                for part, v in (("models late", models), ("everything late", everything))
+            })  # fmt: skip
+    return out

@@ -1,0 +1,91 @@
+"""``headrace bench quality`` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from infra.cli import cli
+from online_models.errors import HeadraceError
+from tests.infra.quality.worlds import walk, write_log, write_periods
+from tests.worlds import shop_log
+
+
+def bench(*args: object) -> Result:
+    return CliRunner().invoke(cli, ["bench", "quality", *map(str, args)])
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    return write_log(tmp_path / "log.jsonl", shop_log(200))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    periods = [walk(150, 1), walk(100, 2, 1000), walk(100, 3, 2000)]
+    write_periods(tmp_path / "DIGINETICA", periods)
+    return tmp_path
+
+
+def test_a_log_with_everything(log: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    (tmp_path / "small.toml").write_text("[pipeline.blend]\nunits = 2\n")
+    result = bench("--set", log, "--ablate", "--lag", "0s,1d", "--json", out, "--config", tmp_path / "small.toml")
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(out.read_bytes())["results"]
+    assert found["set"] == "log"
+    assert found["config"]["blend"]["units"] == 2
+    assert list(found["tracks"]) == ["prequential"]
+    metrics = found["tracks"]["prequential"]["metrics"]
+    assert all(m["low"] <= m["mean"] <= m["high"] for m in metrics.values())
+    names = [a["name"] for a in found["ablation"]]
+    assert len(names) == len(set(names)) > 10
+    now, later = found["lag"]
+    assert now["models late"]["metrics"]["ndcg@20"]["mean"] == metrics["ndcg@20"]["mean"]
+    assert later["everything late"]["difference"]["ndcg@20"]["mean"] < 0
+    text = out.with_suffix(".md").read_text()
+    assert text in result.output
+    assert "| without knn |" in text
+    assert ET.parse(out.with_suffix(".svg")).getroot().tag.endswith("svg")  # noqa: S314 (our own)
+
+
+def test_a_set_with_periods(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    result = bench("--set", "ader-diginetica", "--data", data, "--periods", 1, "--limit", 80, "--json", out)
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(out.read_bytes())["results"]
+    assert found["events"] == 160
+    assert list(found["tracks"]) == ["frozen", "prequential"]
+    assert list(found["tracks"]["frozen"]["periods"]) == []
+    assert found["config"]["filters"]["repeats"]
+    one = bench("--set", "ader-diginetica", "--data", data, "--limit", 80, "--track", "frozen")
+    assert "| ader-diginetica | frozen |" in one.output
+    assert "prequential" not in one.output
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "give --set"),
+        (("--set", "ader-yoochoose"), "--data"),
+        (("--set", "LOG", "--track", "frozen"), "set with periods"),
+        (("--set", "ader-diginetica", "--data", "DATA", "--lag", "1s"), "log with times"),
+        (("--set", "LOG", "--model", "DATA"), "manifest.json"),
+        (("--set", "LOG", "--json", "DATA/no/out.json"), "existing folder"),
+        (("--set", "nowhere.jsonl"), "recorded log"),
+    ],
+)
+def test_what_cannot_be_done_is_said(args: tuple[str, ...], said: str, log: str, data: Path) -> None:
+    result = bench(*(a.replace("LOG", log).replace("DATA", str(data)) for a in args))
+    assert isinstance(result.exception, HeadraceError)
+    assert said in str(result.exception)
+
+
+def test_lags_are_lengths_of_time(log: str) -> None:
+    result = bench("--set", log, "--lag", "1s,soon")
+    assert result.exit_code == 2
+    assert "soon" in result.output

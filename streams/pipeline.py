@@ -40,8 +40,7 @@ from .user_state import UserState, entry_of
 class Outcome:
     """What one event led to.
 
-    ``interaction`` is None where it is in the topic already, ``recommendation`` where the event is a copy. ``scores`` are those of the
-    fresh list, as `scoring.Ranked.levels` gives them (None after a restart in the middle of a moment).
+    ``interaction`` is None where it is in the topic already, ``recommendation`` where the event is a copy. ``scores`` are of ``fresh``.
     """
 
     event: Event
@@ -76,7 +75,7 @@ class Pipeline:
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
         self.answers = True
-        """Whether each event is answered by a list. Who only wants the lists from before the events is done in half the time."""
+        """Whether each event is answered by a list: the lists from before the events do not need it."""
         self._held: dict[int, dict[int, Interaction]] = {}
         self._capture = Capture(self._copy)
 
@@ -162,9 +161,9 @@ class Pipeline:
         if moment is None:
             moment = self._open(event, state, event_hash, treatment)
             moments.add(moment, event, source, state.hash)
-        top = self.rating_max or self.knowledge.rating_max
-        if not learned and is_target(event, state.last_item, top, self.config.filters.repeats):
-            row = self.knowledge.know(event.item_id, event.timestamp)
+        k, repeats = self.knowledge, self.config.filters.repeats
+        if not learned and is_target(event, state.last_item, self.rating_max or k.rating_max, repeats):
+            row = k.know(event.item_id, event.timestamp)
             if row not in moment.targets:
                 moment.targets.append(row)
         return moment

@@ -65,7 +65,7 @@ class Pipeline:
         self.versions = Versions(self.knowledge, self.config.trial)
         k = self.knowledge
         self.experiments = Experiments(k.lists, k.features, self.versions.held, k.arms, self.config.isolated_arms)
-        self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self._version)
+        self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self.version_for)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
@@ -128,7 +128,7 @@ class Pipeline:
         context = event.context if event is not None else None
         return self.experiments.assign(state, timestamp, self.config.sessions.gap_s * 1000, context)
 
-    def _version(self, user: int, treatment: Treatment) -> Version | None:
+    def version_for(self, user: int, treatment: Treatment) -> Version | None:
         """Of the deep model, for a user (a 64-bit hash) under a treatment."""
         return (
             self.versions.version_for(user) if treatment.version is None else self.versions.held.get(treatment.version)
@@ -164,7 +164,7 @@ class Pipeline:
 
     def _open(self, event: Event, state: UserState, event_hash: int, treatment: Treatment) -> Moment:
         x, scorer = self.moments.buffer(), self.arms.scorer(treatment)
-        version = self._version(state.hash, treatment)
+        version = self.version_for(state.hash, treatment)
         compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
         ranked = scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
@@ -222,9 +222,14 @@ class Pipeline:
 
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:
         """The user's list now, as of the latest event time known. Changes nothing."""
+        state, now, assignment = self.asked(user_id, state)
+        return self.server.on_request(state, now, k, assignment)
+
+    def asked(self, user_id: str, state: UserState | None = None) -> tuple[UserState, int, Assignment]:
+        """Who asks now, the event time that this is, and the variants that the answer is made under. Changes nothing."""
         state = state or self.sessions.peek(user_id) or UserState(user_id, self.config.sources.factors.dims)
         now = max(self.knowledge.now_ms, state.last_ms)
-        return self.server.on_request(state, now, k, self._assign(state, now, None))
+        return state, now, self._assign(state, now, None)
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""

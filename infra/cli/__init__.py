@@ -12,6 +12,7 @@ from online_models.errors import HeadraceError
 COMMANDS = {
     "import": "infra.cli.import_log",
     "replay": "infra.cli.replay",
+    "explain": "infra.cli.explain",
     "topics": "infra.cli.topics",
     "worker": "infra.cli.worker",
     "publish": "infra.cli.publish",

@@ -31,6 +31,7 @@ from .hotswap import Versions, name_of
 from .knowledge import Knowledge
 from .moments import OpenMoments
 from .prequential import Moment, Prequential, is_target, padded
+from .quality_watch import QualityWatch
 from .serving import Server
 from .sessions import Sessions
 from .user_state import UserState, entry_of
@@ -70,6 +71,7 @@ class Pipeline:
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
         self.prequential = Prequential(self.knowledge.lists)
+        self.watch = QualityWatch(self.knowledge, self.prequential.names)
         self.rating_max: float | None = None
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
@@ -95,6 +97,7 @@ class Pipeline:
             self.counts["duplicates"] += 1
             return Outcome(event, [], None, None, duplicate=True)
         self.counts["events"] += 1
+        self.watch.looks_at(event, source)
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
         treatment = self._assign(state, event.timestamp, event).treatment
@@ -191,8 +194,7 @@ class Pipeline:
         found = self.prequential.close(moment)
         if found is not None:
             self.versions.judge(moment, found)
-            self.knowledge.note("hr@20 blend", float(found[0, 0]))
-            self.knowledge.note("hr@20 served", float(found[1, 0]))
+            self.watch.judged(moment.arm, found[:, 0])
 
     def finish(self) -> None:
         """The stream has ended: judge the moments that are still open."""
@@ -202,6 +204,7 @@ class Pipeline:
 
     def learn(self, interaction: Interaction) -> bool:
         """Learn somebody else's interaction; False if it was learned before."""
+        self.watch.looks_at(None)
         return self.knowledge.learn(interaction)
 
     def hold(self, interaction: Interaction) -> None:
@@ -211,6 +214,7 @@ class Pipeline:
 
     def release(self, partition: int) -> None:
         """The partition is not ours: learn what was held for it."""
+        self.watch.looks_at(None)
         for _, interaction in sorted(self._held.pop(partition, {}).items()):
             self.knowledge.learn(interaction)
 
@@ -244,7 +248,7 @@ class Pipeline:
             "held_interactions": float(sum(map(len, self._held.values()))), "open_moments": float(len(self.moments)),
             "intent_samples": float(k.intent.n_learned),
             "blend_weight": report["weights"], "blend_updates": report["updates"],
-            "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms), "steps_left_out": dict(k.misfits),
+            "model_bytes": dict(k.memory()), "drift_alarms": k.alarms, "steps_left_out": dict(k.misfits),
             "interactions_too_late": float(k.offsets.beyond), "states_refused": float(self.sessions.refused),
             "factors_left_out": float(self.sessions.misfits),
         }  # fmt: skip

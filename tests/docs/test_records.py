@@ -11,6 +11,7 @@ import pytest
 
 from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter, Reason
+from streams.contracts.drifts import QualityDrift
 from streams.contracts.events import Event
 from streams.contracts.explanations import Explanation
 from streams.contracts.interactions import Interaction
@@ -25,6 +26,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "Event": Event,
     "Recommendation": Recommendation,
     "Explanation": Explanation,
+    "Drift": QualityDrift,
     "Catalogue item": Item,
     "Dead letter": DeadLetter,
 }

@@ -13,6 +13,7 @@ COMMANDS = {
     "import": "infra.cli.import_log",
     "replay": "infra.cli.replay",
     "explain": "infra.cli.explain",
+    "tune": "infra.cli.tune",
     "topics": "infra.cli.topics",
     "worker": "infra.cli.worker",
     "publish": "infra.cli.publish",

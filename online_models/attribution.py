@@ -21,7 +21,7 @@ def attributed(x: FloatArray, weights: FloatArray, hidden: Hidden) -> tuple[Wide
 
     Both are [n, features], zero in the units' own columns; together a row sums to the row's score.
 
-    >>> units = Hidden([0, 1], at=2, units=1)
+    >>> units = Hidden(first=0, at=2, units=1)
     >>> units.weights[0] = 2.0, -1.0
     >>> own, through = attributed(np.array([[3.0, 1.0, 5.0]], np.float32), np.array([0.5, 0.0, 0.1], np.float32), units)
     >>> own.tolist(), through.round(6).tolist()
@@ -33,6 +33,7 @@ def attributed(x: FloatArray, weights: FloatArray, hidden: Hidden) -> tuple[Wide
     if hidden.units:
         units = slice(hidden.at, hidden.at + hidden.units)
         out = np.where(wide[:, units] > 0.0, w[units], 0.0)
-        through[:, hidden.columns] = (out @ hidden.weights) * wide[:, hidden.columns]
+        seen = slice(hidden.first, hidden.at)
+        through[:, seen] = (out @ hidden.weights) * wide[:, seen]
         own[:, units] = 0.0
     return own, through

@@ -14,7 +14,7 @@ FEATURES, UNITS = 12, 5
 def learned(units: int, steps: int = 40) -> tuple[Blend, np.ndarray]:
     rng = np.random.default_rng(2)
     width = FEATURES + units
-    blend = Blend(CONTEXTS, width, lr=0.2, hidden=Hidden(list(range(3, FEATURES)), FEATURES, units, lr=0.2))
+    blend = Blend(CONTEXTS, width, lr=0.2, hidden=Hidden(3, FEATURES, units, lr=0.2))
     active = np.array([0, 3, 7], np.int32)
     for _ in range(steps):
         x = np.zeros((30, width), np.float32)
@@ -44,7 +44,7 @@ def test_a_feature_that_no_unit_sees_adds_nothing_through_them() -> None:
 
 
 def test_a_unit_that_is_off_adds_nothing() -> None:
-    units = Hidden([0], at=1, units=1)
+    units = Hidden(first=0, at=1, units=1)
     units.weights[0] = -1.0
     x = np.array([[2.0, 0.0]], np.float32)
     _, through = attributed(x, np.array([0.0, 3.0], np.float32), units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -166,7 +167,8 @@ def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(parent: int) -> None:
-    """Ctrl-C is the parent's to hear. A parent that is killed leaves nobody behind."""
+    """Ctrl-C is the parent's to hear, and what drifts in a trial is nobody's. A parent that is killed leaves nobody behind."""
+    logging.getLogger("headrace").setLevel(logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

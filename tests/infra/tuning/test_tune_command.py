@@ -64,7 +64,7 @@ def test_it_writes_settings_that_are_no_worse_than_the_default(whole: tuple[Path
     for which in ("fit", "validation"):
         assert found["tuned"][which]["means"]["ndcg@20"] >= found["default"][which]["means"]["ndcg@20"]
     assert len(found["trials"]) == TRIALS + 1
-    loaded = msgspec.to_builtins(settings.load(config=out, environ={}).pipeline)
+    loaded = json.loads(msgspec.json.encode(settings.load(config=out, environ={}).pipeline))
     for path, value in found["changes"].items():
         at = loaded
         for key in path.split("."):
@@ -104,13 +104,15 @@ def test_a_run_that_was_cut_off_goes_on_and_leaves_nobody_behind(
 ) -> None:
     out = tmp_path / "tuned.toml"
     state = tmp_path / "tuned.toml.tuning"
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments(log, out)], stderr=subprocess.PIPE)
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments(log, out)], stderr=file)
     until(lambda: state.exists() and len(kept(state).results) >= 2, 120)
     below = children(process.pid)
     assert below
     process.send_signal(number)
     status = process.wait(30)
-    said = process.stderr.read() if process.stderr else b""
+    said = errors.read_bytes()
     assert status == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number], said
     assert b"Traceback" not in said
     until(lambda: not any(map(alive, below)), 20)

@@ -30,6 +30,7 @@ from .filters import Filters
 from .hotswap import Versions, name_of
 from .knowledge import Knowledge
 from .moments import OpenMoments
+from .monitoring import figures
 from .prequential import Moment, Prequential, is_target, padded
 from .quality_watch import QualityWatch
 from .serving import Server
@@ -237,21 +238,7 @@ class Pipeline:
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""
-        k, q = self.knowledge, self.prequential
-        report = k.blend_report()
-        out: dict[str, float | dict[str, float]] = {name: float(n) for name, n in self.counts.items()}
-        for column, metric in enumerate(("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")):
-            out[metric] = dict(zip(q.names, q.recent[:, column].tolist(), strict=True))
-        return out | {
-            "catalogue": self.catalogue.sizes(),
-            "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(self.sessions)),
-            "held_interactions": float(sum(map(len, self._held.values()))), "open_moments": float(len(self.moments)),
-            "intent_samples": float(k.intent.n_learned),
-            "blend_weight": report["weights"], "blend_updates": report["updates"],
-            "model_bytes": dict(k.memory()), "drift_alarms": k.alarms, "steps_left_out": dict(k.misfits),
-            "interactions_too_late": float(k.offsets.beyond), "states_refused": float(self.sessions.refused),
-            "factors_left_out": float(self.sessions.misfits),
-        }  # fmt: skip
+        return figures(self, held=sum(map(len, self._held.values())))
 
     def run_experiments(self, experiments: Iterable[Experiment], at_once: bool = True) -> None:
         """These experiments run from now on, and no others. Between micro-batches only.

@@ -164,7 +164,9 @@ def _fit(result: Result, metric: str) -> float:
 def _compare(console: Console, found: Found) -> None:
     changes = found.space.changes(found.chosen.point)
     if not changes:
-        console.print("nothing was better on both slices: the settings stay as they are")
+        console.print(
+            "nothing was better on both slices, in one metric and worse in none: the settings stay as they are"
+        )
         return
     table = Table(title="what is different", title_justify="left")
     for name in ("setting", "default", "tuned"):

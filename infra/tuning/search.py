@@ -148,16 +148,24 @@ class Search:
         return result.judged.fit.means[self._metric] if result.judged.fit is not None else -1.0
 
     def chosen(self) -> Result:
-        """Where the smaller one of the two slices' gains is largest: what the search found and the validation confirms. The start, where
-        nothing is better than it on both."""
+        """Where the smaller one of the two slices' gains is largest: what the search found and the validation confirms.
+
+        Those that are below the start in any metric on either slice are out: what is won at another's cost is seldom won for long. The
+        start, where none is left.
+        """
         start = self.results[0].judged
 
-        def gain(result: Result) -> float:
+        def gains(result: Result, metric: str) -> list[float]:
             slices = zip(_slices(result.judged), _slices(start), strict=True)
-            return min(here.means[self._metric] - there.means[self._metric] for here, there in slices)
+            return [here.means[metric] - there.means[metric] for here, there in slices]
 
-        able = [result for result in self.results.values() if result.judged.fit is not None and gain(result) > 0.0]
-        return max(able, key=lambda r: (gain(r), -r.number), default=self.results[0])
+        def able(result: Result) -> bool:
+            if result.judged.fit is None or min(gains(result, self._metric)) <= 0.0:
+                return False
+            return all(min(gains(result, metric)) >= 0.0 for metric in result.judged.fit.means)
+
+        candidates = [result for result in self.results.values() if able(result)]
+        return max(candidates, key=lambda r: (min(gains(r, self._metric)), -r.number), default=self.results[0])
 
 
 def _slices(judged: Judged) -> tuple[Slice, Slice]:

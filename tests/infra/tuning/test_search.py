@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import msgspec
+import pytest
+
 from infra.tuning.search import MARGINS, ROUND, Proposal, Result, Search
 from infra.tuning.space import Knob, Point, Space
 from infra.tuning.trial import RUNGS, Judged, Slice
@@ -91,6 +94,31 @@ def test_the_chosen_one_is_never_below_the_start_on_either_slice() -> None:
         assert chosen.validation is not None
         assert chosen.fit.means["ndcg@20"] >= start[0]
         assert chosen.validation.means["ndcg@20"] >= start[1]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_won_at_another_metrics_cost_is_not_taken(which: int) -> None:
+    search = Search(SPACE, "ndcg@20", 0)
+    for _ in range(5):
+        done = []
+        for proposal in search.propose():
+            plain = judged(search, proposal, hill)
+            slices = [plain.judged.fit, plain.judged.validation]
+            if slices[0] is not None and slices[1] is not None:
+                # With each step to the top, the hit rate of one slice falls.
+                slices = [
+                    msgspec.structs.replace(s, means=s.means | {"hr@20": 0.5 - s.means["ndcg@20"] * (n == which)})
+                    for n, s in enumerate(slices)
+                    if s is not None
+                ]
+            done.append(
+                msgspec.structs.replace(
+                    plain, judged=msgspec.structs.replace(plain.judged, fit=slices[0], validation=slices[1])
+                )
+            )
+        search.close(done)
+    assert len(search.bests) > 2
+    assert search.chosen().number == 0
 
 
 def test_no_point_is_tried_twice_and_a_small_space_ends() -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter
+from streams.contracts.drifts import QualityDrift
 from streams.contracts.events import Event
 from streams.contracts.interactions import Interaction
 from streams.contracts.reading import UNREADABLE
@@ -125,6 +126,13 @@ def _item(raw: bytes) -> str:
     return f"{_clean(item.item_id)} {_clean(item.title)}".rstrip() + (f" [{_clean('; '.join(notes))}]" if notes else "")
 
 
+def _drift(raw: bytes) -> str:
+    found = msgspec.json.decode(raw, type=QualityDrift)
+    change = f"{found.before:.4f} → {found.after:.4f} ({'worse' if found.worse else 'not worse'})"
+    place = f"{found.partition}/{found.offset}"
+    return f"{when(found.timestamp)} {place} {_clean(found.figure)} {change} after {found.moments} moments"
+
+
 def _anything(raw: bytes) -> str:
     _syntax(raw)
     return _text(raw)
@@ -140,6 +148,7 @@ _LINES: dict[str, Callable[[bytes], str]] = {
     "models": _anything,
     "models.decisions": _anything,
     "models.status": _anything,
+    "drift": _drift,
 }
 
 KINDS = tuple(_LINES)

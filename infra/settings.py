@@ -150,10 +150,22 @@ def _refuse_unknown(table: object, kind: object, where: str) -> None:
         _refuse_unknown(value, fields[key], f"{where}, table {key!r}")
 
 
+def _over(default: Any, table: object) -> object:
+    """A section's defaults with a table of the file over them: one class's defaults differ by where it stands (`far` is not `near`).
+
+    Only sections are merged; a table that is a value by itself, as ``weights``, stands for the whole.
+    """
+    if not (isinstance(default, msgspec.Struct) and isinstance(table, dict)):
+        return table
+    return msgspec.structs.asdict(default) | {
+        key: _over(getattr(default, key, None), value) for key, value in table.items()
+    }
+
+
 def _converted(name: str, table: object, kind: Any, path: Path) -> Any:
     """A table of the file as its section. Raises SettingsError, which names the setting and shows what it is set to."""
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(_over(kind(), table), kind)
     except msgspec.ValidationError as error:
         expected, _, place = str(error).partition(" - at `$")
     expected = re.sub(r", got `\w+`$", "", expected).removeprefix("Expected ").replace("`", "")

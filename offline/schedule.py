@@ -1,6 +1,7 @@
 """The loop as a service: log → train → gate → publish, again and again, one round at a time.
 
-A round starts every so many seconds; one that takes longer is not overtaken, the starts that it misses are left out. A round that fails
+A round starts every so many seconds; one that takes longer is not overtaken, the starts that it misses are left out. Between two such
+starts there may be one more, early, when something outside says that it is worth it: a quality has drifted. A round that fails
 says why in one line, and the next one comes. Two services on one folder are refused: the folder is locked.
 """
 
@@ -42,6 +43,9 @@ log = logging.getLogger("headrace")
 
 LOCK = "lock"
 _JUDGED = 20_000
+
+LOOK_S = 0.5
+"""Between two looks at what might make a round come early."""
 
 _SESSION, _LEAST_BEFORE = 5, 50_000
 """Events of the past that are read for an exemplar session, and at least."""
@@ -97,27 +101,48 @@ def serve(
     stop: Event,
     rounds: int | None = None,
     clock: Callable[[], float] = time.monotonic,
+    early: Callable[[], str] | None = None,
 ) -> Outcome:
     """Rounds until ``stop`` is set, or so many; the last one's outcome. Raises InputError when another service has the folder, or for
-    no time between rounds."""
+    no time between rounds.
+
+    ``early`` says why a round should come before its time, or nothing, of what has happened since it was asked last. It is
+    obeyed once between two regular starts; what it would say of the time before a round began, that round has looked at.
+    """
     if every_s <= 0:
         raise InputError("a time between rounds above zero", f"{every_s:g} s", "set --every to 15m, say")
     with _alone(plan.folder):
-        due, number = clock(), 0
+        due, number, why = clock(), 0, ""
         while True:
             number += 1
+            if early is not None:
+                early()
             outcome = once(plan, announce, stop, clock)
             level = logging.WARNING if outcome.what in ("refused", "failed") else logging.INFO
             log.log(level, "round %d %s in %.0f s: %s", number, outcome.what, outcome.seconds, outcome.told)
             if number == rounds or stop.is_set():
                 return outcome
-            due += every_s
+            due += 0.0 if why else every_s
             missed = int(max(0.0, clock() - due) // every_s)
             if missed:
                 log.warning("a round took longer than %.0f s: %d starts are left out", every_s, missed)
                 due += missed * every_s
-            if stop.wait(max(0.0, due - clock())):
+            why = _until(due, stop, clock, None if why else early)
+            if stop.is_set():
                 return outcome
+            if why:
+                log.warning("round %d begins early: %s", number + 1, why)
+
+
+def _until(due: float, stop: Event, clock: Callable[[], float], early: Callable[[], str] | None) -> str:
+    """Wait until ``due``, until ``stop`` is set, or until there is a reason for being early; that reason."""
+    if early is None:
+        stop.wait(max(0.0, due - clock()))
+        return ""
+    while (left := due - clock()) > 0 and not stop.wait(min(left, LOOK_S)):
+        if why := early():
+            return why
+    return ""
 
 
 def once(

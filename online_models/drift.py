@@ -153,7 +153,7 @@ class DriftMonitor:
             "n": np.array([t.n for t in tracks], np.int64),
             "alarms": np.array([t.alarms for t in tracks], np.int64),
             "lengths": np.array([len(t.values) for t in tracks], np.int64),
-            "values": np.array([x for t in tracks for x in t.values], np.float64),
+            "values": np.concatenate([np.zeros(0), *(np.array(t.values) for t in tracks)]),
         }
 
     def restore(self, state: Arrays) -> None:

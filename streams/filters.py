@@ -75,6 +75,17 @@ class Filters:
         for row in self._denied_rows(treatment):
             self._table.blocked[row] &= FOR_ALL
 
+    def leaves_out(self, row: int, state: UserState, treatment: Treatment) -> str:
+        """Why an item may not be listed to this user, in words; empty if it may."""
+        if self._table.blocked[row] & FOR_ALL:
+            return "it may not be listed to anybody: it is denied, or the catalogue says that it is not available"
+        if self._table.ids[row] in treatment.deny_items:
+            return "it may not be listed under the variant of an experiment that the user is in"
+        self.block(state, treatment)
+        blocked = bool(self._table.blocked[row])
+        self.unblock(state, treatment)
+        return "it is left out for this user: consumed, or what the user is on ([pipeline.filters])" if blocked else ""
+
     def _denied_rows(self, treatment: Treatment) -> list[int]:
         return [row for item_id in treatment.deny_items if (row := self._table.row(item_id)) >= 0]
 

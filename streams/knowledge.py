@@ -18,7 +18,7 @@ import numpy as np
 from online_models.base import Arrays, IntArray, Observation, Scratch
 from online_models.blend import CONTEXT_NAMES
 from online_models.deep import Deep
-from online_models.drift import DriftMonitor
+from online_models.drift import Drift, DriftMonitor
 from online_models.errors import SnapshotError
 from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
@@ -32,6 +32,8 @@ from .models import Models, copying, restore_parts, state_of
 log = logging.getLogger("headrace")
 
 SCHEMA = 5
+BLOCK = 4
+"""Moments whose mean is one value of a source's drift detector."""
 BURST = 50
 """The latest events of all whose distinct items say whether a burst is on."""
 
@@ -59,6 +61,7 @@ class Knowledge(Models):
         self.intent = IntentModel()
         self.open_sessions = OpenSessions(config.sessions.gap_s * 1000)
         self.drift = DriftMonitor()
+        self.source_drift = DriftMonitor(clock=32 // BLOCK)
         self.clock = self.now_ms = 0
         self.rating_max = 0.0
         self.latest = np.full(BURST, -1, np.int32)
@@ -129,19 +132,26 @@ class Knowledge(Models):
         self.note("intent log loss", -math.log(p if converted else 1.0 - p), top=4.0)
         self.intent.learn_one(sample, converted)
 
-    def note(self, name: str, value: float, top: float = 1.0) -> None:
-        """Watch a quality for drift (values from 0 to ``top``); a change is logged, for the worse as a warning."""
-        found = self.drift.update(name, value, top)
+    def note(self, name: str, value: float, top: float = 1.0, of: int = 1) -> None:
+        """Watch a quality for drift (values from 0 to ``top``); a change is logged, for the worse as a warning.
+
+        ``of``: how many moments the value is the mean of. Of single sources, which the blend makes up for, nothing is a warning.
+        """
+        found = (self.drift if of == 1 else self.source_drift).update(name, value, top)
         if found is not None:
             worse = (found.new_mean < found.old_mean) != name.endswith("loss")
-            log.log(
-                logging.WARNING if worse else logging.INFO,
-                "drift: %s went from %.4f to %.4f after %d values",
-                name,
-                found.old_mean,
-                found.new_mean,
-                found.n,
-            )
+            means = found.old_mean, found.new_mean, found.n * of
+            level = logging.WARNING if worse and of == 1 else logging.INFO
+            log.log(level, "drift: %s went from %.4f to %.4f after %d values", name, *means)
+            self.drifted(found, worse, of)
+
+    @property
+    def alarms(self) -> dict[str, int]:
+        """Changes found, by name of the quality."""
+        return self.drift.alarms | self.source_drift.alarms
+
+    def drifted(self, drift: Drift, worse: bool, of: int) -> None:
+        """Hook of whoever tells others that a quality has changed; set by the pipeline's watch."""
 
     def _note_burst(self, row: int) -> None:
         self.latest[self.items.events % BURST] = row
@@ -189,6 +199,7 @@ class Knowledge(Models):
     def _parts(self) -> dict[str, Any]:
         parts = {"source-deep": self.deep, "items": self.items, "offsets": self.offsets, "event_ids": self.event_ids}
         parts |= {"intent": self.intent, "open_sessions": self.open_sessions, "drift": self.drift}
+        parts["source_drift"] = self.source_drift
         for n, name in enumerate(sorted(self.arms)):
             parts |= {f"arm{n}-{part}": model for part, model in self.arms[name].model_parts().items()}
         return self.model_parts() | parts

@@ -51,7 +51,10 @@ class WorkerMetrics:
         )
         self.requests = Counter("headrace_requests", "HTTP requests, by status.", ["status"], registry=registry)
         self.request_seconds = Histogram(
-            "headrace_request_seconds", "Time to answer /recommendations.", buckets=LATENCIES, registry=registry
+            "headrace_request_seconds",
+            "Time to answer /recommendations and /explain.",
+            buckets=LATENCIES,
+            registry=registry,
         )
 
         self.asked = Counter(

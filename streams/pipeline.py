@@ -30,7 +30,9 @@ from .filters import Filters
 from .hotswap import Versions, name_of
 from .knowledge import Knowledge
 from .moments import OpenMoments
+from .monitoring import figures
 from .prequential import Moment, Prequential, is_target, padded
+from .quality_watch import QualityWatch
 from .serving import Server
 from .sessions import Sessions
 from .user_state import UserState, entry_of
@@ -66,11 +68,12 @@ class Pipeline:
         self.versions = Versions(self.knowledge, self.config.trial)
         k = self.knowledge
         self.experiments = Experiments(k.lists, k.features, self.versions.held, k.arms, self.config.isolated_arms)
-        self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self._version)
+        self.server = Server(self.knowledge, self.arms.scorer, self.catalogue, topic, self.version_for)
         self.moments = OpenMoments(
             self.scorer.candidates.buffer, self._judge, self.config.open_moments, self.config.max_unacknowledged
         )
         self.prequential = Prequential(self.knowledge.lists)
+        self.watch = QualityWatch(self.knowledge, self.prequential.names)
         self.rating_max: float | None = None
         """The largest rating there will be, where it is known (replay); only the metrics use it."""
         self.counts = {"events": 0, "duplicates": 0, "redelivered": 0, "late": 0, "unknown_type": 0}
@@ -98,6 +101,7 @@ class Pipeline:
             self.counts["duplicates"] += 1
             return Outcome(event, [], None, None, duplicate=True)
         self.counts["events"] += 1
+        self.watch.looks_at(event, source)
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
         treatment = self._assign(state, event.timestamp, event).treatment
@@ -133,7 +137,7 @@ class Pipeline:
         context = event.context if event is not None else None
         return self.experiments.assign(state, timestamp, self.config.sessions.gap_s * 1000, context)
 
-    def _version(self, user: int, treatment: Treatment) -> Version | None:
+    def version_for(self, user: int, treatment: Treatment) -> Version | None:
         """Of the deep model, for a user (a 64-bit hash) under a treatment."""
         return (
             self.versions.version_for(user) if treatment.version is None else self.versions.held.get(treatment.version)
@@ -170,7 +174,7 @@ class Pipeline:
 
     def _open(self, event: Event, state: UserState, event_hash: int, treatment: Treatment) -> Moment:
         x, scorer = self.moments.buffer(), self.arms.scorer(treatment)
-        version = self._version(state.hash, treatment)
+        version = self.version_for(state.hash, treatment)
         compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
         ranked = scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
@@ -197,8 +201,7 @@ class Pipeline:
         found = self.prequential.close(moment)
         if found is not None:
             self.versions.judge(moment, found)
-            self.knowledge.note("hr@20 blend", float(found[0, 0]))
-            self.knowledge.note("hr@20 served", float(found[1, 0]))
+            self.watch.judged(moment.arm, found[:, 0])
 
     def finish(self) -> None:
         """The stream has ended: judge the moments that are still open."""
@@ -208,6 +211,7 @@ class Pipeline:
 
     def learn(self, interaction: Interaction) -> bool:
         """Learn somebody else's interaction; False if it was learned before."""
+        self.watch.looks_at(None)
         return self.knowledge.learn(interaction)
 
     def hold(self, interaction: Interaction) -> None:
@@ -217,6 +221,7 @@ class Pipeline:
 
     def release(self, partition: int) -> None:
         """The partition is not ours: learn what was held for it."""
+        self.watch.looks_at(None)
         for _, interaction in sorted(self._held.pop(partition, {}).items()):
             self.knowledge.learn(interaction)
 
@@ -228,27 +233,18 @@ class Pipeline:
 
     def recommend(self, user_id: str, k: int, state: UserState | None = None) -> Recommendation:
         """The user's list now, as of the latest event time known. Changes nothing."""
+        state, now, assignment = self.asked(user_id, state)
+        return self.server.on_request(state, now, k, assignment)
+
+    def asked(self, user_id: str, state: UserState | None = None) -> tuple[UserState, int, Assignment]:
+        """Who asks now, the event time that this is, and the variants that the answer is made under. Changes nothing."""
         state = state or self.sessions.peek(user_id) or UserState(user_id, self.config.sources.factors.dims)
         now = max(self.knowledge.now_ms, state.last_ms)
-        return self.server.on_request(state, now, k, self._assign(state, now, None))
+        return state, now, self._assign(state, now, None)
 
     def metrics(self) -> dict[str, float | dict[str, float]]:
         """Figures for monitoring: counts, recent quality by list, blend, memory, drift."""
-        k, q = self.knowledge, self.prequential
-        report = k.blend_report()
-        out: dict[str, float | dict[str, float]] = {name: float(n) for name, n in self.counts.items()}
-        for column, metric in enumerate(("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")):
-            out[metric] = dict(zip(q.names, q.recent[:, column].tolist(), strict=True))
-        return out | {
-            "catalogue": self.catalogue.sizes(),
-            "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(self.sessions)),
-            "held_interactions": float(sum(map(len, self._held.values()))), "open_moments": float(len(self.moments)),
-            "intent_samples": float(k.intent.n_learned),
-            "blend_weight": report["weights"], "blend_updates": report["updates"],
-            "model_bytes": dict(k.memory()), "drift_alarms": dict(k.drift.alarms), "steps_left_out": dict(k.misfits),
-            "interactions_too_late": float(k.offsets.beyond), "states_refused": float(self.sessions.refused),
-            "factors_left_out": float(self.sessions.misfits),
-        }  # fmt: skip
+        return figures(self, held=sum(map(len, self._held.values())))
 
     def run_experiments(self, experiments: Iterable[Experiment], at_once: bool = True) -> None:
         """These experiments run from now on, and no others. Between micro-batches only.

@@ -166,6 +166,7 @@ class Replay:
             "rejected": dict(sorted(scan.rejected.items())),
             "rejected_first_line": dict(sorted(scan.first_line.items())),
             "model_bytes": p.knowledge.memory(),
+            "drifts": [msgspec.to_builtins(drift) for drift in p.watch.take()],
             "blend": p.knowledge.blend_report(),
             "curve": [
                 {

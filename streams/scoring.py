@@ -41,16 +41,16 @@ class Ranked:
 
 
 class Scorer:
-    """Makes one list at a time, in its own work space (``candidates`` holds the last request's union)."""
+    """Makes one list at a time, in its own work space: ``candidates`` holds the last request's union, ``scores`` [n] what it scored."""
 
     def __init__(self, knowledge: Knowledge | Arm, filters: Filters, per_list: int) -> None:
-        self._knowledge, self._filters = knowledge, filters
+        self.models, self._filters = knowledge, filters
         self.candidates = Candidates(knowledge, per_list)
-        self._scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)
+        self.scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)
 
     def query(self, state: UserState, timestamp: int, recent: int, version: Version | None) -> Query:
         """The request of this user at this time, pinned to a version of the deep model."""
-        k = self._knowledge
+        k = self.models
         items, ages, inside = state.recent(timestamp, recent)
         over = timestamp - state.last_ms > k.config.sessions.gap_s * 1000
         return Query(
@@ -69,7 +69,7 @@ class Scorer:
         active_contexts(
             1 if fresh else state.session_events + 1, state.n_events, max(gap, 0) if state.n_events else -1,
             state.n_repeats / max(state.n_moves, 1), state.n_moves > 0,
-            int(self._knowledge.items.count[last]) if last >= 0 else -1, self._knowledge.burst,
+            int(self.models.items.count[last]) if last >= 0 else -1, self.models.burst,
             -1.0 if fresh else state.intent, active,
         )  # fmt: skip
         return active
@@ -87,22 +87,22 @@ class Scorer:
 
         ``version`` of the deep model is asked (None: none is).
         """
-        config = self._knowledge.config
+        config = self.models.config
         c = self.candidates
         q = self.query(state, timestamp, config.sessions.recent, version)
         active = self.contexts(state, timestamp, config.sessions.gap_s * 1000)
         self._filters.block(state, treatment)
         try:
             n = c.gather(q, x, treatment.silent)
-            more = fill(self._knowledge, c.rows[:n], state.own[: state.n]["item"], k - n) if n < k else ()
+            more = fill(self.models, c.rows[:n], state.own[: state.n]["item"], k - n) if n < k else ()
         finally:
             self._filters.unblock(state, treatment)
-        blend = self._knowledge.blend
+        blend = self.models.blend
         weights = blend.collapse(active) if treatment.learned else blend.start
         if treatment.add is not None:
             weights = weights + treatment.add
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)
-        found = blend.rank(x, n, weights, c.rows, self._scores, rows, scores, at)
+        found = blend.rank(x, n, weights, c.rows, self.scores, rows, scores, at)
         for row in more:
             rows[found], scores[found], at[found] = row, (scores[found - 1] if found else 0.0), -1
             found += 1

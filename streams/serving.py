@@ -97,9 +97,10 @@ class Server:
         version = self._version_for(state.hash, treatment)
         ranked = self._scorer_for(treatment).rank(state, now, k, self._x, version, treatment)
         propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
-        return self._items(ranked, state, self._x), version, ranked, propensity
+        return self.reasoned(ranked, state, self._x), version, ranked, propensity
 
-    def _items(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
+    def reasoned(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
+        """The items of a ranked list with the source that speaks loudest for each, and the reason in words."""
         ids, lists = self._knowledge.items.ids, self._knowledge.lists
         recent = ranked.recent
         title = self._title_of(ids[recent[0]]) if len(recent) else ""

@@ -71,6 +71,10 @@ class Tail:
         if self._consumer is not None:
             await self._consumer.stop()
 
+    async def require(self, topic: str) -> None:
+        """Raise ServiceError unless the broker has this topic too."""
+        await partitions_of(self._consumer, topic)
+
     @property
     def positions(self) -> dict[int, int]:
         """Offset to be read next, by partition."""

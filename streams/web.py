@@ -1,4 +1,4 @@
-"""The worker's HTTP: recommendations on request, health, readiness, metrics, and a page that names them."""
+"""The worker's HTTP: recommendations on request and what made them, health, readiness, metrics, and a page that names them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import asyncio
 import html
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
 
 from streams.contracts.events import MAX_ID
 from streams.contracts.recommendations import Recommendation
+from streams.explain import explain
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
 from streams.stores import SessionStore
+from streams.user_state import UserState
 
 log = logging.getLogger("headrace")
 
@@ -34,6 +36,7 @@ _INDEX = """<!doctype html>
 <p>State: {state}</p>
 <ul>
 <li><code>/recommendations/USER?k=20</code>: the list of a user, as JSON; for example <a href="recommendations/1?k=5">of user 1</a></li>
+<li><code>/explain/USER?item=ITEM</code>: what makes the score of an item for a user, as JSON</li>
 <li><a href="readyz">/readyz</a>: whether it has its partitions and its state</li>
 <li><a href="healthz">/healthz</a>: what it is doing</li>
 <li><a href="metrics">/metrics</a>: metrics, as Prometheus reads them</li>
@@ -42,6 +45,14 @@ _INDEX = """<!doctype html>
 </html>
 """
 """The links are relative: the worker may stand behind a path of a gateway."""
+
+
+class _Refused(Exception):
+    """A request that is not answered, with the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WebServer:
@@ -62,6 +73,7 @@ class WebServer:
             [
                 web.get("/", self._index),
                 web.get("/recommendations/{user_id:.*}", self._recommendations),
+                web.get("/explain/{user_id:.*}", self._explanation),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._page),
@@ -70,7 +82,7 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     def serve(self, pipeline: Pipeline, store: SessionStore, note: Note | None = None) -> None:
-        """Answer requests for lists from now on, and ``note`` each."""
+        """Answer requests from now on, and ``note`` each list."""
         self._pipeline, self._store = pipeline, store
         self._note = note or self._note
 
@@ -87,36 +99,59 @@ class WebServer:
         await self._runner.cleanup()
 
     async def _recommendations(self, request: web.Request) -> web.Response:
+        return await self._answer(self._recommend(request.match_info["user_id"], request.query.get("k")))
+
+    async def _explanation(self, request: web.Request) -> web.Response:
+        return await self._answer(self._explain(request.match_info["user_id"], request.query.get("item", "")))
+
+    async def _answer(self, made: Awaitable[Answer]) -> web.Response:
         start = time.perf_counter()
-        status, body = await self._recommend(request.match_info["user_id"], request.query.get("k"))
+        status, body = await made
         self._metrics.requests.labels(str(status)).inc()
         self._metrics.request_seconds.observe(time.perf_counter() - start)
         return web.Response(status=status, body=body, content_type="application/json")
 
     async def _recommend(self, user_id: str, k_text: str | None) -> Answer:
+        try:
+            pipeline, state = await self._known(user_id)
+            k = pipeline.config.k
+            if k_text is not None:
+                if not (k_text.isascii() and k_text.isdecimal() and len(k_text) < 9 and 1 <= int(k_text) <= MAX_K):
+                    raise _Refused(400, f"expected k from 1 to {MAX_K}, got {k_text[:32]!r}")
+                k = int(k_text)
+        except _Refused as refused:
+            return self._refuse(refused)
+        made = pipeline.recommend(user_id, k, state)
+        body = self._encode(made)
+        self._note(made, body)
+        return 200, body
+
+    async def _explain(self, user_id: str, item_id: str) -> Answer:
+        try:
+            if not 1 <= len(item_id) <= MAX_ID:
+                raise _Refused(400, f"expected ?item= with an id of 1 to {MAX_ID} characters, got {len(item_id)}")
+            pipeline, state = await self._known(user_id)
+        except _Refused as refused:
+            return self._refuse(refused)
+        return 200, self._encode(explain(pipeline, user_id, item_id, state))
+
+    async def _known(self, user_id: str) -> tuple[Pipeline, UserState]:
+        """The pipeline, and what is known of a user. Raises `_Refused`."""
         if not 1 <= len(user_id) <= MAX_ID:
-            return self._refuse(400, f"expected a user id of 1 to {MAX_ID} characters, got {len(user_id)}")
+            raise _Refused(400, f"expected a user id of 1 to {MAX_ID} characters, got {len(user_id)}")
         if self._pipeline is None or self._store is None:
-            return self._refuse(503, f"expected a worker with its state, got one that is {self._state()}; try again")
-        k = self._pipeline.config.k
-        if k_text is not None:
-            if not (k_text.isascii() and k_text.isdecimal() and len(k_text) < 9 and 1 <= int(k_text) <= MAX_K):
-                return self._refuse(400, f"expected k from 1 to {MAX_K}, got {k_text[:32]!r}")
-            k = int(k_text)
+            raise _Refused(503, f"expected a worker with its state, got one that is {self._state()}; try again")
         state = self._pipeline.sessions.peek(user_id)
         if state is None:  # not ours, or not seen lately: what is stored is as fresh as the last micro-batch
             try:
                 [raw] = await asyncio.wait_for(self._store.mget([user_id]), STORE_PATIENCE_S)
             except asyncio.TimeoutError:
-                return self._refuse(503, "expected the users' states, got no answer from Redis; try again")
+                raise _Refused(503, "expected the users' states, got no answer from Redis; try again") from None
             state = self._pipeline.sessions.decode(user_id, raw)
-        made = self._pipeline.recommend(user_id, k, state)
-        body = self._encode(made)
-        self._note(made, body)
-        return 200, body
+        return self._pipeline, state
 
-    def _refuse(self, status: int, message: str) -> Answer:
-        return status, self._encode({"error": message})
+    def _refuse(self, refused: _Refused) -> Answer:
+        return refused.status, self._encode({"error": str(refused)})
 
     async def _index(self, request: web.Request) -> web.Response:
         return web.Response(text=_INDEX.format(state=html.escape(self._state())), content_type="text/html")

@@ -12,6 +12,8 @@ from online_models.errors import HeadraceError
 COMMANDS = {
     "import": "infra.cli.import_log",
     "replay": "infra.cli.replay",
+    "explain": "infra.cli.explain",
+    "tune": "infra.cli.tune",
     "topics": "infra.cli.topics",
     "worker": "infra.cli.worker",
     "publish": "infra.cli.publish",

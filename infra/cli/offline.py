@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from infra.cli.parameters import Duration
 from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.signals import until_told
 from infra.cli.train import config_of
+from infra.drifts import FIGURES, drifts
 from infra.settings import Settings, with_settings
 from streams.contracts.models import SLOT
 
@@ -24,6 +26,7 @@ from streams.contracts.models import SLOT
     short_help="Archive, train, gate and publish again and again, as a service.",
     examples=[
         "headrace offline --every 15m",
+        "headrace offline --every 6h --on-drift",
         "headrace offline --log log.jsonl.gz --once --no-announce  # one round",
     ],
 )
@@ -34,6 +37,14 @@ from streams.contracts.models import SLOT
 @click.option(
     "--every", type=Duration(), default="15m", show_default=True, help="From the start of a round to the next."
 )
+@click.option(
+    "--on-drift", is_flag=True,
+    help="A round comes early, once between two regular ones, when the workers find that a quality has become worse.",
+)  # fmt: skip
+@click.option(
+    "--drift-of", "figures", metavar="FIGURE", multiple=True, default=FIGURES, show_default=True,
+    help="With --on-drift: the figures that count; may be given again.",
+)  # fmt: skip
 @click.option("--once", is_flag=True, help="One round; exit status 1 if it published nothing it should have.")
 @click.option("--model", default="sasrec", show_default=True, help="As for `headrace train`.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -57,7 +68,8 @@ from streams.contracts.models import SLOT
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A setting of model or trainer.")
 @with_settings
 def command(
-    log_path: Path | None, every: float, once: bool, model: str, device: str, catalogue: Path | None, to: str | None,
+    log_path: Path | None, every: float, on_drift: bool, figures: tuple[str, ...], once: bool, model: str, device: str,
+    catalogue: Path | None, to: str | None,
     margin: float, fewest: int, patience: float, keep: int, announce: bool, values: tuple[str, ...], settings: Settings,
 ) -> None:  # fmt: skip
     """Every so often: archive what has happened, read it, train on from the version published last, and publish what passes the gate.
@@ -89,7 +101,8 @@ def command(
             patience_s=patience,
         )
         tell = (lambda a: announcer(settings)(a)) if announce else (lambda a: None)
-        outcome = schedule.serve(plan, every, tell, stop, 1 if once else None)
+        with drifts(settings, figures) if on_drift else nullcontext() as early:
+            outcome = schedule.serve(plan, every, tell, stop, 1 if once else None, early=early)
     if interrupted():
         raise KeyboardInterrupt
     if once and outcome.what in ("failed", "refused"):

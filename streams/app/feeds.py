@@ -36,14 +36,15 @@ class Feeds:
         self._arms = pipeline.arms
         self._work: asyncio.Future[object] | None = None
         self._models = ModelFeed.of(brokers, names, pipeline, models, publisher, worker)
-        self._started = items, experiments
+        self._started, self._drift = (items, experiments), names.drift
         self.tails = (items, experiments, *self._models.tails)
         """What they read; whoever owns the feeds stops them."""
 
     async def catch_up(self) -> None:
-        """Read all topics to their ends; what is found is in effect."""
+        """Read all topics to their ends; what is found is in effect. Raises ServiceError where one is missing, or the one for drifts."""
         for tail in self._started:
             await tail.start({})
+        await self._started[0].require(self._drift)
         await self._catalogue.catch_up()
         await self._experiments.catch_up()
         while (work := self._arms.make()) is not None:

@@ -160,7 +160,8 @@ class Rim:
         await self._store.mset(sessions.dirty(), self._ttl_s)
         sessions.clean()
         lap("store")
-        await self._publisher.publish([*self._lists(outcomes, read_at), *self._dead_letters(rejected)])
+        found = [*self._lists(outcomes, read_at), *self._dead_letters(rejected), *self._drifts()]
+        await self._publisher.publish(found)
         lap("recommendations")
         for arrival in arrivals:
             self.done[arrival.partition] = arrival.offset + 1
@@ -242,6 +243,10 @@ class Rim:
             records.append(Outgoing(self._topics.dead_letters, key, self._encode_json(letter)))
             self._metrics.dead_letters.labels(rejection.reason.value).inc()
         return records
+
+    def _drifts(self) -> list[Outgoing]:
+        found = self._pipeline.watch.take()
+        return [Outgoing(self._topics.drift, drift.drift_id.encode(), self._encode_json(drift)) for drift in found]
 
     def _count(
         self, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], rejected: Sequence[tuple[Arrival, Any]]

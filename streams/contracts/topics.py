@@ -51,6 +51,10 @@ class Topics:
     def experiments(self) -> str:
         return f"{self.prefix}experiments"
 
+    @property
+    def drift(self) -> str:
+        return f"{self.prefix}drift"
+
     def configs(self) -> dict[str, dict[str, str]]:
         """Topic → broker settings it must have (others as the broker likes).
 
@@ -66,4 +70,5 @@ class Topics:
             self.models: {"cleanup.policy": "compact"},
             self.model_decisions: {"cleanup.policy": "compact"},
             self.model_status: {"cleanup.policy": "compact,delete", "retention.ms": "86400000"},
+            self.drift: {"cleanup.policy": "compact,delete", "retention.ms": "2592000000"},
         }

@@ -11,7 +11,9 @@ import pytest
 
 from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter, Reason
+from streams.contracts.drifts import QualityDrift
 from streams.contracts.events import Event
+from streams.contracts.explanations import Explanation
 from streams.contracts.interactions import Interaction
 from streams.contracts.recommendations import Recommendation
 from streams.contracts.topics import Topics
@@ -23,6 +25,8 @@ PARTS = dict(sections(TEXT, "##"))
 RECORDS: dict[str, type[msgspec.Struct]] = {
     "Event": Event,
     "Recommendation": Recommendation,
+    "Explanation": Explanation,
+    "Drift": QualityDrift,
     "Catalogue item": Item,
     "Dead letter": DeadLetter,
 }

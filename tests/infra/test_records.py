@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from infra.records import KINDS, json_line, text_line
 from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter, Reason
+from streams.contracts.drifts import QualityDrift
 from streams.contracts.events import Event
 from streams.contracts.interactions import Delta, Interaction
 from streams.contracts.recommendations import Cause, Exposure, ModelVersion, Recommendation, RecommendedItem
@@ -46,6 +47,10 @@ INTERACTION = Interaction(
     history=["h"], ages=[5], in_session=1, partition=0, offset=4, clock=6,
     deltas={"factors": Delta(["i"], b"\x00\xff")},
 )  # fmt: skip
+DRIFT = QualityDrift(
+    drift_id="d", figure="hr@20 blend", before=0.41, after=0.22, worse=True, moments=4711, timestamp=NOW, partition=2,
+    offset=9,
+)  # fmt: skip
 ITEM = Item(item_id="i", title="A thing", categories=["toys"], price=2.5, available=False)
 
 
@@ -74,6 +79,11 @@ def record(value: bytes | None, key: bytes | None = b"k") -> SimpleNamespace:
             "2014-05-13 16:53:20Z 0/4 view i after 1 items [factors 2 B]",
         ),
         ("items", msgspec.json.encode(ITEM), "i A thing [toys; 2.5; not available]"),
+        (
+            "drift",
+            msgspec.json.encode(DRIFT),
+            "2014-05-13 16:53:20Z 2/9 hr@20 blend 0.4100 → 0.2200 (worse) after 4711 moments",
+        ),
         ("models", b'{"version":"3"}', '{"version":"3"}'),
         ("models", None, "k removed"),
         ("events", b"nonsense", "1/5 unreadable: nonsense"),

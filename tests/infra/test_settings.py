@@ -142,6 +142,17 @@ def test_every_number_among_the_settings_has_bounds() -> None:
     assert unbounded(PipelineConfig, "pipeline") == []
 
 
+@pytest.mark.parametrize("source", ["following", "near", "far"])
+def test_one_setting_of_a_source_leaves_its_others_as_they_are(source: str, tmp_path: Path) -> None:
+    """The three are of one class, and each has defaults of its own."""
+    path = tmp_path / "headrace.toml"
+    path.write_text(f"[pipeline.sources.{source}]\nfade = 0.5\n\n[pipeline.weights]\nview = 2.0\n")
+    loaded = load(config=path, environ={}).pipeline
+    default = getattr(PipelineConfig().sources, source)
+    assert getattr(loaded.sources, source) == msgspec.structs.replace(default, fade=0.5)
+    assert loaded.weights == {"view": 2.0}, "a table of weights stands for the whole"
+
+
 def test_the_defaults_are_within_their_bounds() -> None:
     assert msgspec.convert(msgspec.to_builtins(PipelineConfig()), PipelineConfig) == PipelineConfig()
 

@@ -7,16 +7,22 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import pytest
 
 from online_models.errors import ServiceError
 from streams.app.backlog import Arrival
 from streams.app.publisher import Outgoing, key_hash
 from streams.app.rim import RAW_LIMIT, Rim
+from streams.contracts.drifts import QualityDrift
+from streams.contracts.events import Event, Source
 from streams.contracts.topics import Topics
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
+from streams.quality_watch import drift_id
 from streams.stores import MemoryStore
+
+EVENT = Event(event_id="e", timestamp=1_700_000_000_000, user_id="ada", item_id="i", event_type="view")
 
 
 class Surroundings(MemoryStore):
@@ -75,6 +81,23 @@ async def test_interactions_then_states_then_lists(rim: Rim, around: Surrounding
     lists = [json.loads(r.value) for r in around.published if r.topic == "recommendations"]
     assert [x["caused_by"]["offset"] for x in lists] == [0, 1]
     assert all(x["latency_ms"] > 0 and x["user_id"] == "ada" for x in lists)
+
+
+async def test_a_quality_that_drifts_is_told_on_a_topic_once(rim: Rim, around: Surroundings) -> None:
+    for hit in [1.0] * 400 + [0.0] * 100:
+        rim._pipeline.knowledge.note("hr@20 served", hit)
+    assert rim._pipeline.watch.take() == [], "no event of ours brought it out"
+    rim._pipeline.watch.looks_at(EVENT, Source(0, 4))
+    for hit in [1.0] * 400 + [0.0] * 100:
+        rim._pipeline.knowledge.note("hr@20 blend", hit)
+    await rim.run([arrival(5)])
+    await rim.run([arrival(6)])
+    assert around.calls[3] == "drift+recommendations"
+    [told] = [record for record in around.published if record.topic == "drift"]
+    drift = msgspec.json.decode(told.value or b"", type=QualityDrift)
+    assert told.key == drift.drift_id.encode() == drift_id("hr@20 blend", 0, 4).encode()
+    assert (drift.figure, drift.before, drift.worse) == ("hr@20 blend", 1.0, True)
+    assert drift.after < 1.0
 
 
 async def test_a_cached_user_is_not_loaded_again(rim: Rim, around: Surroundings) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -135,6 +136,30 @@ async def test_without_redis_the_answer_is_503_soon(serving: Client, monkeypatch
     monkeypatch.setattr("streams.web.STORE_PATIENCE_S", 0.05)
     status, body = await serving.get("/recommendations/ada")
     assert (status, "Redis" in body["error"]) == (503, True)
+
+
+async def test_an_item_of_a_users_list_is_explained(serving: Client) -> None:
+    await serving.see("bob", "a/b", "b", "c", "a/b", "b")
+    await serving.see("ada", "c")
+    top = (await serving.get("/recommendations/ada"))[1]["items"][0]
+    path = "/explain/ada?item=" + quote(top["item_id"], safe="")
+    own = await serving.get(path)
+    status, body = own
+    assert (status, body["rank"], body["source"], body["reason"]) == (200, 1, top["source"], top["reason"])
+    assert sum(group["contribution"] for group in body["groups"]) == pytest.approx(top["score"], abs=1e-5)
+    serving.pipeline.sessions.drop_all()
+    assert await serving.get(path) == own, "of a user of another worker the stored state is explained"
+
+
+@pytest.mark.parametrize("query", ["", "?item=", "?item=" + "x" * 257])
+async def test_what_to_explain_has_to_be_said(serving: Client, query: str) -> None:
+    status, body = await serving.get(f"/explain/ada{query}")
+    assert status == 400
+    assert body["error"].startswith("expected ?item= with an id of 1 to 256 characters, got ")
+
+
+async def test_nothing_is_explained_before_there_is_a_state(client: Client) -> None:
+    assert (await client.get("/explain/ada?item=a"))[0] == 503
 
 
 async def test_metrics_count_requests(serving: Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from streams.contracts.experiments import Definition
 
 TIMES = ("start", "end")
 A_TIME = "a date such as 2026-02-01 or 2026-02-01T12:00:00Z (UTC unless it names a zone), or ms since the epoch"
+LARGEST = 2**63
 OPTIONAL = "remove the field, or correct it"
 
 
@@ -127,7 +127,7 @@ def _is(value: Any, kind: types.Type) -> bool:
         return whole and (kind.pattern is None or re.search(kind.pattern, value) is not None)
     if isinstance(kind, types.IntType | types.FloatType):
         plain = int if isinstance(kind, types.IntType) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, plain) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, plain) or not abs(value) < LARGEST:
             return False
         above = (kind.gt is None or value > kind.gt) and (kind.lt is None or value < kind.lt)
         return above and _within(value, kind.ge, kind.le)

@@ -62,9 +62,11 @@ class Units:
         """Events that would have counted, but came too long after any list, or before the one they were older than."""
 
     def take_list(self, record: ListRecord) -> None:
-        """The list that answers the latest event."""
+        """The list that answers the latest event. One that answers an impression is nobody's: the user is on another list, which it
+        must not push out, and one page view has as many impressions as places were seen."""
         user = self.users.at(record.user_id, record.timestamp)
-        self._show(user, record)
+        if not user.looking:
+            self._show(user, record)
 
     def take_asked(self, record: ListRecord) -> bool:
         """A list that the user asked for over HTTP. False for one that was asked for again: it is the same list."""
@@ -90,10 +92,14 @@ class Units:
         now = event.timestamp
         user = self.users.at(event.user_id, now)
         kind = event.event_type
+        user.looking = kind == "impression"
         named = self._named(user, event.request_id)
         if kind == "impression":
             if named is not None and self._on_impression:
                 self._expose(user, event.user_id, named, now)
+            return
+        if kind == "return" and kind not in self._conversions:
+            self._take_back(user, event)
             return
         if named is not None and now - named.timestamp > self._window:
             self.unattributed += 1
@@ -107,8 +113,6 @@ class Units:
             user.last_item = event.item_id
         if kind in self._conversions:
             self._convert(user, event, shown)
-        elif kind == "return":
-            self._take_back(user, event)
 
     def _judge(self, user: User, event: Event, shown: Shown, joined: bool) -> None:
         """A click, or what the list should have named."""

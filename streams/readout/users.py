@@ -85,6 +85,8 @@ class User:
     last_item: str = ""
     last_ms: int = 0
     past: dict[int, list[float]] = field(default_factory=dict)
+    looking: bool = False
+    """Whether the latest event is an impression."""
 
     def note_list(self, made: Shown) -> None:
         """The latest list."""

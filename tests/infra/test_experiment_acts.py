@@ -36,6 +36,12 @@ class Partition:
         self.topic, self.partition = topic, 0
 
 
+def client_of(*polled: dict[Any, list[SimpleNamespace]]) -> SimpleNamespace:
+    """A client that gives these records, a poll after the other, and has nothing to hold back."""
+    left = iter(polled)
+    return SimpleNamespace(poll=lambda timeout_ms: next(left), assignment=set)
+
+
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     """What would have been written to the topic."""
@@ -123,10 +129,10 @@ def test_sums_of_files_are_those_of_the_topics(recorded: tuple[Experiment, str, 
         {Partition(SETTINGS.topics.events if name == "events" else SETTINGS.topics.recommendations): [record]}
         for name, record in folded(e, log, published)
     ]
-    client = SimpleNamespace(poll=lambda timeout_ms: topics.pop(0) if topics else {})
-    follower = Follower(SETTINGS, client, e, Readout(e.definition))
-    while follower.poll():
-        pass
+    follower = Follower(SETTINGS, client_of(*topics), e, Readout(e.definition))
+    for _ in topics:
+        follower.poll()
+    follower.readout.caught_up()
     assert follower.readout.tally().plain() == tally.plain()
     save(tally, tmp_path / "a.json")
     assert merged(e, [tmp_path / "a.json"]).plain() == tally.plain()
@@ -158,8 +164,8 @@ def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
             (b"x", None),
         )
     ]
-    client = SimpleNamespace(poll=lambda timeout_ms: {Partition(SETTINGS.topics.experiments): records})
+    client = client_of({Partition(SETTINGS.topics.experiments): records})
     follower = Follower(SETTINGS, client, e, Readout(e.definition))
-    assert follower.poll() == 5
+    follower.poll()
     assert follower.experiment == grown
     assert experiment_readout.as_json(read_out(e, follower.readout.tally())).startswith('{"experiment":"x"')

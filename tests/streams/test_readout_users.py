@@ -135,3 +135,24 @@ def test_a_partition_that_is_ahead_makes_no_other_forget():
     tally = readout.tally()
     assert tally.total("ctr", "new").totals[0] == 1 << 32
     assert tally.until_ms == START + 400 * DAY * 1000
+
+
+def test_impressions_of_a_list_neither_count_as_lists_nor_push_out_the_one_that_was_seen() -> None:
+    t = Tape()
+    t.add(0, "a", shown="bc")
+    for n in range(KEPT_LISTS + 5):
+        t.add(1 + n, "b", kind="impression", request_id="r0", shown="xy")
+    t.add(60, "c", request_id="r0", shown="d")
+    for exposure in ("published", "impression"):
+        counted = t.unit(exposure=exposure)
+        assert (counted["clicked"], counted["hits"]) == (1.0, 1.0), exposure
+    assert t.unit()["lists"] == 2.0
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_a_return_long_after_the_window_is_taken_back_whether_it_names_its_list_or_not(names: bool) -> None:
+    t = Tape()
+    name = t.add(0, "a", shown="b")
+    t.add(10, "b", kind="purchase", value=50.0, request_id=name)
+    t.add(3 * 86_400, "b", kind="return", value=50.0, request_id=name if names else None)
+    assert t.unit(attribution_s=3_600)["revenue"] == 0.0

@@ -160,8 +160,7 @@ def act(settings: Settings, experiment: Experiment, result: Result, tally: Tally
         )
     else:
         return None
-    experiments.write(settings, changed)
-    return changed
+    return experiments.write(settings, changed)
 
 
 def better_shares(experiment: Experiment, tally: Tally) -> dict[str, float]:

@@ -20,7 +20,7 @@ from streams import experiment_rules
 from streams.contracts.experiments import Definition, Experiment, as_text
 from streams.contracts.models import Announcement
 from streams.contracts.reading import UNREADABLE
-from streams.experiment_feed import read_experiment
+from streams.experiment_feed import fold, read_experiment
 from streams.experiments import NO_MODEL
 
 EARLIEST = 100_000_000_000
@@ -109,11 +109,7 @@ def read(settings: Settings) -> dict[str, Experiment]:
     found: dict[str, Experiment] = {}
     for record in topics.records(settings, settings.topics.experiments):
         try:
-            if record.value is None:
-                found.pop((record.key or b"").decode(), None)
-            else:
-                experiment = read_experiment(record.key, record.value)
-                found[experiment.definition.name] = experiment
+            fold(found, record.key, record.value)
         except (*UNREADABLE, ValueError):
             continue  # left out by the workers too, who say so
     return found
@@ -127,20 +123,28 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
     return experiments[name]
 
 
-def write(settings: Settings, experiment: Experiment) -> None:
-    """Tell the workers, and wait until the broker has it."""
+def write(settings: Settings, experiment: Experiment) -> Experiment:
+    """Tell the workers, and wait until the broker has it. Returns what holds then: not this one where somebody stopped the
+    experiment meanwhile."""
     key, value = experiment.definition.name.encode(), msgspec.json.encode(experiment)
     read_experiment(key, value)  # no record that workers would refuse
-    with topics.producer(settings) as client:
-        sent = client.send(settings.topics.experiments, value=value, key=key)
-        client.flush()
-        sent.get(timeout=30)
+    _send(settings, key, value)
+    holds = read(settings).get(experiment.definition.name, experiment)
+    if (experiment.state, holds.state) == ("running", "stopped"):
+        # Workers refuse the record, but it would be the one that compaction leaves.
+        _send(settings, key, msgspec.json.encode(holds))
+        return holds
+    return experiment
 
 
 def forget(settings: Settings, name: str) -> None:
     """Take an experiment off the topic, and wait until the broker has that."""
+    _send(settings, name.encode(), None)
+
+
+def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
     with topics.producer(settings) as client:
-        sent = client.send(settings.topics.experiments, value=None, key=name.encode())
+        sent = client.send(settings.topics.experiments, value=value, key=key)
         client.flush()
         sent.get(timeout=30)
 

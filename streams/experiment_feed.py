@@ -37,6 +37,20 @@ def read_experiment(key: bytes | None, value: bytes) -> Experiment:
     return experiment
 
 
+def fold(known: dict[str, Experiment], key: bytes | None, value: bytes | None) -> str:
+    """Take a record into ``known`` (by name); returns the name. Raises as `read_experiment` does, and ValueError on a record that
+    was made before what is known: of an older time, or running again what was stopped."""
+    name = (key or b"").decode()
+    if value is None:
+        known.pop(name, None)
+        return name
+    found, before = read_experiment(key, value), known.get(name)
+    if before is not None and (found.changed < before.changed or (before.state, found.state) == ("stopped", "running")):
+        raise ValueError(f"{name} was changed or stopped before this record was made")
+    known[name] = found
+    return name
+
+
 class ExperimentFeed:
     """Follows the topic; `flip`, called between micro-batches, puts into effect what has come by calling ``run`` with all."""
 
@@ -71,7 +85,7 @@ class ExperimentFeed:
     def _take(self, fetched: dict[int, list[Any]]) -> None:
         for record in (record for records in fetched.values() for record in records):
             try:
-                self._apply(record)
+                self._changed[fold(self.known, record.key, record.value)] = None
             except (*UNREADABLE, ValueError) as error:
                 self._left_out += 1
                 if self._left_out & (self._left_out - 1) == 0:
@@ -79,19 +93,6 @@ class ExperimentFeed:
                         "%d records are no experiments and left out, the latest at %s-%d/%d: %s",
                         *(self._left_out, record.topic, record.partition, record.offset, error),
                     )
-
-    def _apply(self, record: Any) -> None:
-        name = (record.key or b"").decode()
-        if record.value is None:
-            self.known.pop(name, None)
-        else:
-            found, before = read_experiment(record.key, record.value), self.known.get(name)
-            if before is not None and (
-                found.changed < before.changed or (before.state, found.state) == ("stopped", "running")
-            ):
-                raise ValueError(f"{name} was changed or stopped before this record was made")
-            self.known[name] = found
-        self._changed[name] = None
 
 
 def _in_words(experiment: Experiment | None) -> str:

@@ -108,7 +108,8 @@ def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: st
         raise click.UsageError("give --weights or --traffic")
     found = experiments.find(experiments.read(settings), name)
     changed = experiment_rules.ramp(found, weights, traffic, experiments.now_ms(), reason=reason)
-    experiments.write(settings, changed)
+    if experiments.write(settings, changed).state != changed.state:
+        raise InputError(f"{name} to run", "that it was stopped meanwhile", "see `headrace experiment show`")
     click.echo(f"{name}: {shares(changed)}")
 
 

@@ -46,7 +46,7 @@ def client_of(*polled: dict[Any, list[SimpleNamespace]]) -> SimpleNamespace:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     """What would have been written to the topic."""
     records: list[Experiment] = []
-    monkeypatch.setattr(experiments, "write", lambda settings, experiment: records.append(experiment))
+    monkeypatch.setattr(experiments, "write", lambda settings, experiment: records.append(experiment) or experiment)
     return records
 
 

@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from infra import topics
+from infra import experiments, topics
 from infra.cli import cli
 from infra.settings import Settings
 from online_models.experiments.split import Split, allocate, counts
+from streams import experiment_rules
 from streams.contracts.interactions import Interaction
 from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
 
@@ -152,6 +153,19 @@ def test_what_an_operator_sees(settings: Settings, file: Path) -> None:
     assert experiment(settings, "delete", "x") == "x: forgotten\n"
     assert json.loads(experiment(settings, "list", "--json")) == []
     assert experiment(settings, "start", str(file)).startswith("x: runs")
+
+
+def test_a_stop_holds_against_who_read_before_it(settings: Settings, file: Path) -> None:
+    """Of all records compaction leaves the last: that is to be the stop, whoever wrote after it."""
+    topics.create(settings, 1)
+    experiment(settings, "start", str(file))
+    read_before = experiments.read(settings)["x"]
+    experiment(settings, "stop", "x")
+    late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
+    assert experiments.write(settings, late).state == "stopped"
+    assert experiments.read(settings)["x"].state == "stopped"
+    last = list(topics.records(settings, settings.topics.experiments))[-1]
+    assert msgspec.json.decode(last.value)["state"] == "stopped"
 
 
 def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:

@@ -25,6 +25,7 @@ from streams.contracts.reading import UNREADABLE
 from streams.experiment_feed import read_experiment
 from streams.readout.fold import Readout
 from streams.readout.result import Result
+from streams.readout.shares import shares_of
 from streams.readout.tally import METRICS, Tally
 
 POLL_MS = 200
@@ -164,19 +165,42 @@ def act(settings: Settings, experiment: Experiment, result: Result, tally: Tally
 
 
 def better_shares(experiment: Experiment, tally: Tally) -> dict[str, float]:
-    """Weights by the probability that each variant is the best; {} where they would hardly change."""
+    """Weights by the probability that each variant is the best; {} where they would hardly change, or a variant has not been seen yet.
+
+    A variant of weight 0 keeps it.
+    """
     d = experiment.definition
-    arms = [_arm(tally, d.metric, v.name) for v in d.variants]
-    chances = allocate(arms, floor=min(FLOOR, 1.0 / len(arms))).probabilities
-    whole = sum(v.weight for v in d.variants)
-    if max(abs(v.weight / whole - p) for v, p in zip(d.variants, chances, strict=True)) < HARDLY:
+    present = shares_of(experiment.ramps[-1].ranges)
+    wanted = [v.name for v in d.variants if present.get(v.name, 0.0) > 0.0]
+    arms = [_arm(experiment, tally, name) for name in wanted]
+    if len(wanted) < 2 or not all(arm.successes + arm.failures for arm in arms):
         return {}
-    return {v.name: round(p, 4) for v, p in zip(d.variants, chances, strict=True)}
+    chances = allocate(arms, floor=min(FLOOR, 1.0 / len(arms))).probabilities
+    whole = sum(present[name] for name in wanted)
+    if max(abs(present[name] / whole - p) for name, p in zip(wanted, chances, strict=True)) < HARDLY:
+        return {}
+    return {name: round(p, 4) for name, p in zip(wanted, chances, strict=True)}
 
 
-def _arm(tally: Tally, metric: str, variant: str) -> Arm:
-    """Successes and failures: lists with a click and without, units that converted and not, events named and not."""
-    sums = tally.total(metric, variant)
-    n = round(sums.totals[1] / SCALE) if METRICS[metric].metric.kind is Kind.RATIO else sums.n
-    successes = round(sums.totals[0] / SCALE)
-    return Arm(successes, max(n - successes, 0))
+def _arm(experiment: Experiment, tally: Tally, variant: str) -> Arm:
+    """Successes and failures: lists with a click and without, units that converted and not, events named and not.
+
+    Ramps of different shares are not simply added up: if people click more while a variant has more of them, it would look better
+    than it is. What came in a ramp counts by 1 / the share that the variant had then, and all together as often as that leaves of
+    it (Kish's effective number).
+    """
+    metric = experiment.definition.metric
+    ratio = METRICS[metric].metric.kind is Kind.RATIO
+    hits = seen = squares = 0.0
+    for ramp in experiment.ramps:
+        shares = shares_of(ramp.ranges)
+        if not shares.get(variant):
+            continue
+        sums = tally.of_ramp(metric, variant, ramp.number)
+        n = sums.totals[1] / SCALE if ratio else float(sums.n)
+        counts = sum(shares.values()) / shares[variant]
+        hits, seen, squares = hits + counts * sums.totals[0] / SCALE, seen + counts * n, squares + counts**2 * n
+    if not seen:
+        return Arm()
+    successes = round(hits * seen / squares)
+    return Arm(successes, max(round(seen**2 / squares) - successes, 0))

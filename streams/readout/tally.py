@@ -130,6 +130,14 @@ class Tally:
                 out += sums[metric]
         return out
 
+    def of_ramp(self, metric: str, variant: str, ramp: int) -> Sums:
+        """Of the units of a variant that were first exposed under one ramp."""
+        out = Sums.empty(self.metrics[metric].metric.columns)
+        for (v, number, _), sums in self.cells.items():
+            if (v, number) == (variant, ramp):
+                out += sums[metric]
+        return out
+
     def by_period(self, metric: str, variant: str, since: int = 0) -> dict[int, Sums]:
         """The same of the units of each period by itself."""
         out: dict[int, Sums] = {}

@@ -50,13 +50,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     return records
 
 
-def clicks(**of: tuple[int, int]) -> Tally:
-    """Sums of lists, so many clicked and so many not, by variant; one of each unit."""
+def clicks(*later: dict[str, tuple[int, int]], **of: tuple[int, int]) -> Tally:
+    """Sums of lists, so many clicked and so many not, by variant, and of ``later`` ramps; one of each unit."""
     t = Tape()
-    for variant, (clicked, left) in of.items():
-        for n in range(clicked + left):
-            t.add(0, "x", "odd", user=f"{variant}{n}", shown="b", variant=variant)
-            t.add(1, "b" if n < clicked else "c", user=f"{variant}{n}", shown="", variant=None)
+    for ramped, found in enumerate((of, *later)):
+        for variant, (clicked, left) in found.items():
+            for n in range(clicked + left):
+                user = f"{variant}{ramped}/{n}"
+                t.add(0, "x", "odd", user=user, shown="b", variant=variant, ramp=ramped)
+                t.add(1, "b" if n < clicked else "c", user=user, shown="", variant=None)
     return t.play().tally()
 
 
@@ -77,6 +79,24 @@ def test_a_bandit_counts_what_was_clicked_and_what_was_not() -> None:
     assert 0.2 < chances[0] < 0.6
     there = ramp(e, better_shares(e, tally), None, 1)
     assert better_shares(there, tally) == {}  # hardly another share: left as it is
+
+
+def test_a_bandit_is_not_taken_in_by_the_hours_at_which_a_variant_had_more() -> None:
+    """By day people click three times as often as by night. ``new`` is better in both, and had half of the days and nearly all nights."""
+    day = alone(definition(**BANDIT), 0)
+    night = ramp(day, {"control": 0.02, "new": 0.98}, None, 1)
+    tally = clicks({"control": (1, 9), "new": (74, 416)}, control=(120, 280), new=(160, 240))
+    control, new = (tally.total("ctr", v).totals for v in ("control", "new"))
+    assert control[0] / control[1] > 0.29 > 0.27 > new[0] / new[1], "added up, it looks the other way round"
+    assert better_shares(night, tally).get("new", 0.98) > 0.6
+
+
+def test_a_bandit_waits_until_all_were_seen_and_leaves_out_who_was_taken_out() -> None:
+    three = definition(
+        **BANDIT, variants=(Variant(name="control"), Variant(name="new"), Variant(name="old", weight=0.0))
+    )
+    assert better_shares(alone(three, 0), clicks(control=(10, 90))) == {}
+    assert set(better_shares(alone(three, 0), clicks(control=(10, 90), new=(60, 40)))) == {"control", "new"}
 
 
 def test_acting(told: list[Experiment]) -> None:

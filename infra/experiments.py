@@ -145,8 +145,7 @@ def forget(settings: Settings, name: str) -> None:
 def _send(settings: Settings, key: bytes, value: bytes | None) -> None:
     with topics.producer(settings) as client:
         sent = client.send(settings.topics.experiments, value=value, key=key)
-        client.flush()
-        sent.get(timeout=30)
+        topics.acknowledged(sent)
 
 
 def now_ms() -> int:

@@ -188,9 +188,8 @@ def _write(settings: Settings, decisions: Mapping[str, Decision | None]) -> None
             )
             for version, decision in decisions.items()
         ]  # fmt: skip
-        client.flush()
         for each in sent:
-            each.get(timeout=30)
+            topics.acknowledged(each)
 
 
 def _of_version_one(record: Any) -> Any:

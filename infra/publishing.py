@@ -138,13 +138,12 @@ class Publisher:
 
     def flush(self) -> None:
         """Return when every record is acknowledged."""
-        self._producer.flush()
         while self._pending:
             self._settle()
 
     def _settle(self) -> None:
         try:
-            self._pending[0].get()
+            topics.acknowledged(self._pending[0])
         except KafkaError as error:
             raise ServiceError(
                 f"the broker to take every record for {self._topic}",

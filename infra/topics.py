@@ -28,6 +28,7 @@ PRODUCER: dict[str, Any] = {"acks": "all", "delivery_timeout_ms": 120_000, "reco
 """Every producer's options: a record is tried for two minutes, so that a broker may be restarted meanwhile."""
 
 _READY_TIMEOUT_S = 15.0
+_GRACE_S = 5.0
 _EXISTS = 36
 _SHOWN_CONFIGS = ("cleanup.policy", "retention.ms", "compression.type")
 
@@ -91,9 +92,22 @@ def _client(settings: Settings, kind: Any, options: dict[str, Any]) -> Iterator[
         try:
             yield client
         finally:
-            # A producer would wait for its broker for ever, and hide the error that brought us here.
-            with contextlib.suppress(KafkaError):
-                client.close(**({"timeout": 1} if kind is KafkaProducer else {}))
+            _close(client)
+
+
+def _close(client: Any) -> None:
+    """Close, without a word that would hide the error that brought us here."""
+    if not isinstance(client, KafkaProducer):
+        with contextlib.suppress(KafkaError):
+            client.close()
+        return
+    try:
+        client.close(timeout=1)  # without a timeout it would wait for its broker for ever
+    except KafkaError:
+        # It stays open while a record has no fate, and would say so again when the interpreter ends.
+        client._sender.force_close()
+        with contextlib.suppress(KafkaError):
+            client.close(timeout=1)
 
 
 def admin(settings: Settings) -> contextlib.AbstractContextManager[Any]:
@@ -138,8 +152,17 @@ def followed(settings: Settings, take: Callable[[list[Any]], None], *topics: str
 
 
 def producer(settings: Settings, **options: Any) -> contextlib.AbstractContextManager[Any]:
-    """A KafkaProducer (acks=all, idempotent), closed at the end; flush it before."""
+    """A KafkaProducer (acks=all, idempotent), closed at the end: see to it before that all is `acknowledged`."""
     return _client(settings, KafkaProducer, PRODUCER | options)
+
+
+def acknowledged(sent: Any) -> None:
+    """Return when the broker has the record that ``sent`` (what ``send`` of a `producer` gave) stands for.
+
+    Raises KafkaError if it was refused or its time ran out. ``flush`` would wait for ever: a producer that has asked for
+    a new id, which it does after an expired record, lets nothing expire until it has one.
+    """
+    sent.get(timeout=PRODUCER["delivery_timeout_ms"] / 1000 + _GRACE_S)
 
 
 def partitions_of(client: Any, topics: Iterable[str]) -> dict[str, list[int]]:

@@ -98,8 +98,7 @@ def announcer(settings: Settings) -> Callable[[Announcement], None]:
             raise InputError(f"a version newer than {newest.version}", announcement.version, remedy)
         with topics.producer(settings) as client:
             sent = client.send(settings.topics.models, value=msgspec.json.encode(announcement), key=SLOT.encode())
-            client.flush()
-            sent.get(timeout=30)
+            topics.acknowledged(sent)
         # Each version adds a key to topic models.decisions. As of before this announcement: a worker may read it after
         # what is taken off, and would try what it was to replace.
         if spent := fleet.spent():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
+from infra.cli.bars import Bars
 from infra.cli.helps import Group
 from infra.cli.parameters import Duration
 from infra.quality import ader, bench, logs, plot, tables
@@ -76,6 +75,13 @@ def command() -> None:
 )
 @click.option("--ablate", is_flag=True, help="Run again without each part, and say what it is worth.")
 @click.option(
+    "--part",
+    "parts",
+    metavar="NAME",
+    multiple=True,
+    help="Of --ablate only this part, such as deep; may be given again.",
+)
+@click.option(
     "--lag", "lags", type=Lags(), metavar="LAGS", default=(), help="Learn so much later, such as 0s,1s,1m,1h,1d."
 )
 @click.option(
@@ -95,8 +101,8 @@ def command() -> None:
 )
 @with_settings
 def quality(
-    logs_: tuple[str, ...], sets: tuple[str, ...], data: Path | None, track: str | None, ablate: bool, lags: tuple[tuple[str, int], ...],
-    model: Path | None, periods: int | None, limit: int | None, out: Path | None, settings: Settings,
+    logs_: tuple[str, ...], sets: tuple[str, ...], data: Path | None, track: str | None, ablate: bool, parts: tuple[str, ...],
+    lags: tuple[tuple[str, int], ...], model: Path | None, periods: int | None, limit: int | None, out: Path | None, settings: Settings,
 ) -> None:  # fmt: skip
     """Put the queries of published protocols to the pipeline, and say what its lists are worth.
 
@@ -114,7 +120,7 @@ def quality(
         for name in names:
             plan, config = _plan(name, data, periods, limit, settings.pipeline)
             tracks = (track,) if track else (bench.FROZEN, bench.PREQUENTIAL)[len(plan.bounds) < 3 :]
-            wish = bench.Wish(tracks, ablate, lags)
+            wish = bench.Wish(tracks, ablate or bool(parts), parts, lags)
             setup = Setup(config, model=_models(model, len(plan.bounds) > 2))
             results.append(bench.run(plan, setup, wish, bars.watch(plan)))
             if out is not None:
@@ -170,13 +176,11 @@ class _quiet:
 
 
 class _Bars:
-    """A bar for each run, on a terminal."""
+    """A bar for each run."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"),
-            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
-        )  # fmt: skip
+        rate = "{task.fields[rate]:,.0f} events/s"
+        self._bar = Bars("{task.description}", BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
 
     def __enter__(self) -> _Bars:
         self._bar.start()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
+from infra.cli.bars import Bars
 from infra.cli.helps import write_examples
 from infra.importers import times
 from infra.importers.column_map import FIELDS, is_field, nearest_field
@@ -170,7 +169,7 @@ def _time(option: str, text: str | None) -> int | None:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on stderr while it is a terminal, else nothing."""
-    with Bar(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
+    """On stderr: what is being done, and how much of it is."""
+    with Bars("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("read", total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.table import Table
 
 from infra import replay_report
+from infra.cli.bars import Bars
 from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, with_settings
@@ -72,12 +72,9 @@ def command(
     if report_out:
         replay_report.outputs(report_out)
     experiments = _experiments(definitions, settings)
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
-        console=console, disable=not sys.stderr.isatty(), transient=True,
-    )  # fmt: skip
-    with bar:
+    with Bars(
+        "replaying", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]:,.0f} events/s", TimeRemainingColumn()
+    ) as bar:
         task = bar.add_task("replay", total=None, rate=0.0)
         warm_up(settings.pipeline)
         started = time.monotonic()

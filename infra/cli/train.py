@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, TimeRemainingColumn
 
+from infra.cli.bars import Bars
 from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError
@@ -169,13 +167,9 @@ def _written(file: Path) -> int:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with loss, events/s and time left; nothing where nobody would see it."""
-    bar = Bar(
-        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"),
-        TextColumn("{task.fields[rate]:,.0f} events/s"), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
-    )  # fmt: skip
-    with bar:
+    """On stderr: epoch, loss, events/s and time left."""
+    columns = ("loss {task.fields[loss]:.4f}", "{task.fields[rate]:,.0f} events/s", TimeRemainingColumn())
+    with Bars("epoch {task.fields[epoch]}", BarColumn(), *columns) as bar:
         task = bar.add_task("train", total=None, epoch=1, loss=0.0, rate=0.0)
         yield lambda p: bar.update(
             task, completed=p.step, total=p.steps, epoch=p.epoch + 1, loss=p.loss, rate=p.events_per_s

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn
 from rich.table import Table
 
+from infra.cli.bars import Bars
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.cli.signals import unwinding
@@ -68,11 +68,7 @@ def command(
         budget = BUDGET_S
     state = out.with_name(f"{out.name}.tuning")
     plan = Plan(log, settings.pipeline, state, share, metric, seed, budget, trials, jobs)
-    bar = Progress(
-        TextColumn("tuning"), BarColumn(), TextColumn("{task.fields[told]}"),
-        console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
-    )  # fmt: skip
-    with unwinding(), bar:
+    with unwinding(), Bars("tuning", BarColumn(), "{task.fields[told]}") as bar:
         task = bar.add_task("tune", total=1.0, told="the settings as they are")
 
         def progress(results: list[Result], seconds: float) -> None:

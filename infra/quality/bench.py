@@ -14,17 +14,19 @@ from online_models.errors import InputError
 from .plan import Plan
 from .runs import Progress, Setup, by_tracks, late
 from .summary import difference, of_verdict, some
-from .variants import variants
+from .variants import Variant, variants
 
 FROZEN, PREQUENTIAL = "frozen", "prequential"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be run: ``tracks``, whether each part is taken away in turn, and delays in ms, each under its name."""
+    """What is to be run: ``tracks``, whether each part is taken away in turn (of ``parts`` only these, if there are any), and delays in
+    ms, each under its name."""
 
     tracks: tuple[str, ...] = (PREQUENTIAL,)
     ablate: bool = False
+    parts: tuple[str, ...] = ()
     lags: tuple[tuple[str, int], ...] = ()
 
 
@@ -32,18 +34,27 @@ Watch = Callable[[str], Progress]
 """A run of this name begins; returns what is told of its progress."""
 
 
-def check(plan: Plan, wish: Wish) -> None:
+def check(plan: Plan, setup: Setup, wish: Wish) -> None:
     """Raises InputError where the set cannot be run as wished."""
     if FROZEN in wish.tracks and len(plan.bounds) < 3:
         remedy = "leave --track out, or give a set such as ader-diginetica"
         raise InputError("a set with periods for the frozen track", f"{plan.name}, which has none", remedy)
     if wish.lags and not plan.timed:
         raise InputError("a log with times for --lag", f"{plan.name}, which has none", "give recorded logs")
+    known = [variant.part for variant in _variants(plan, setup)]
+    for part in wish.parts:
+        if part not in known:
+            raise InputError(f"a part that takes part in {plan.name}: {', '.join(known)}", part, "correct --part")
+
+
+def _variants(plan: Plan, setup: Setup) -> list[Variant]:
+    rated, deep = plan.rating_max is not None, setup.model(len(plan.bounds) - 2) is not None
+    return variants(setup, rated, deep)
 
 
 def run(plan: Plan, setup: Setup, wish: Wish, watch: Watch) -> dict[str, Any]:
     """Run the set. Raises InputError where it cannot be run as wished."""
-    check(plan, wish)
+    check(plan, setup, wish)
     frozen = FROZEN in wish.tracks
     live, still = by_tracks(plan, setup, frozen, watch("everything"))
     base = {PREQUENTIAL: live} | ({FROZEN: still} if still is not None else {})
@@ -54,12 +65,13 @@ def run(plan: Plan, setup: Setup, wish: Wish, watch: Watch) -> dict[str, Any]:
     }  # fmt: skip
     if wish.ablate:
         out["ablation"] = []
-        rated, deep = plan.rating_max is not None, setup.model(len(plan.bounds) - 2) is not None
-        for variant in variants(setup, rated, deep):
+        for variant in _variants(plan, setup):
+            if wish.parts and variant.part not in wish.parts:
+                continue
             less, less_still = by_tracks(plan, variant.setup, frozen, watch(variant.name))
             verdicts = {PREQUENTIAL: less} | ({FROZEN: less_still} if less_still is not None else {})
             found = {track: difference(plan, verdicts[track].values, base[track].values) for track in wish.tracks}
-            out["ablation"].append({"name": variant.name, "difference": found})
+            out["ablation"].append({"part": variant.part, "name": variant.name, "difference": found})
     if wish.lags:
         out["lag"] = []
         for name, ms in wish.lags:

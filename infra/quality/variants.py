@@ -16,8 +16,9 @@ from .runs import Setup
 
 @dataclass(frozen=True)
 class Variant:
-    """A name for people, and what answers."""
+    """The part that is taken away, a name for people, and what answers."""
 
+    part: str
     name: str
     setup: Setup
 
@@ -35,17 +36,16 @@ def variants(setup: Setup, rated: bool, deep: bool) -> list[Variant]:
         groups.setdefault(name.partition("-")[0], []).append(number)
     idle = {"rated"} if not rated else set()
     found = [
-        Variant(f"without {name}", replace(setup, treatment=Treatment(silent=np.array(numbers, np.int32))))
+        Variant(name, f"without {name}", replace(setup, treatment=Treatment(silent=np.array(numbers, np.int32))))
         for name, numbers in groups.items()
         if name not in idle and name != DEEP
     ]
     if deep:
-        found.append(Variant(f"without {DEEP}", replace(setup, model=lambda period: None)))
-    found.append(
-        Variant("start weights, nothing learned by the blend", replace(setup, treatment=Treatment(learned=False)))
-    )
+        found.append(Variant(DEEP, f"without {DEEP}", replace(setup, model=lambda period: None)))
+    start = replace(setup, treatment=Treatment(learned=False))
+    found.append(Variant("learned", "start weights, nothing learned by the blend", start))
     if setup.config.blend.units:
-        found.append(Variant("without hidden units", replace(setup, config=without_units(setup.config))))
+        found.append(Variant("units", "without hidden units", replace(setup, config=without_units(setup.config))))
     return found
 
 

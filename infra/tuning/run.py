@@ -21,7 +21,7 @@ from streams.config import PipelineConfig
 
 from .search import Proposal, Result, Search
 from .space import KNOBS, Knob, Space
-from .state import State, mark_of, part_of
+from .state import State, alone, mark_of, part_of
 from .trial import Judged, OutOfTime, Part, judge
 
 FEWEST = 50
@@ -63,8 +63,13 @@ class Found:
 def tune(plan: Plan, progress: Callable[[list[Result], float], None] = lambda results, seconds: None) -> Found:
     """Search, going on from what ``plan.state`` holds. ``progress`` is called again and again with the trials done and the seconds used.
 
-    Raises InputError where the part is too short to judge anything, or the state is of another search.
+    Raises InputError where the part is too short to judge anything, the state is of another search, or another process is at it.
     """
+    with alone(plan.state):
+        return _tune(plan, progress)
+
+
+def _tune(plan: Plan, progress: Callable[[list[Result], float], None]) -> Found:
     space = Space(plan.base, plan.knobs)
     events, digest = part_of(plan.path, plan.share)
     part = Part(plan.path, events)

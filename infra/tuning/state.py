@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,6 +48,17 @@ class State(msgspec.Struct):
     def keep(self, path: Path) -> None:
         """Write it, whole or not at all."""
         write_whole(path, msgspec.json.encode(self))
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While the search whose state is in ``path`` is this process's. Raises InputError where another one is at it."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"one search on {path}", "another one at work", "wait for it, or set --out") from None
+        yield
 
 
 def write_whole(path: Path, content: bytes) -> None:

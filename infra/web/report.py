@@ -20,6 +20,7 @@ _MEANING = {
     "ndcg@20": "mean over moments, 1 is a perfect order",
 }
 _FEATURES = 15
+_DRIFTS = 20
 
 
 def page(report: dict[str, Any], notes: Sequence[str] = ()) -> str:
@@ -40,6 +41,7 @@ def page(report: dict[str, Any], notes: Sequence[str] = ()) -> str:
         "further a positive weight moves its item up the list, and a negative one down.</p>",
         _weights(report["blend"]["weights"]),
         "</section>",
+        _drifts(report["drifts"]),
         _memory(report),
     ]
     if report["rejected"]:
@@ -147,6 +149,23 @@ def _weights(weights: dict[str, float]) -> str:
         bar = f"<span class='bar{' minus' if value < 0 else ''}' style='width:{abs(value) / most:.0%}'></span>"
         rows.append([escape(name), f"<div class='bars'>{bar}</div>", f"{value:+.3f}".replace("-", "−")])
     return _table(["Feature", "", "Weight"], rows, style="weights")
+
+
+def _drifts(drifts: Sequence[dict[str, Any]]) -> str:
+    """What the detectors found, in the order of the events that brought it out."""
+    if not drifts:
+        return ""
+    said = (
+        "Where a detector (ADWIN) found that a hit rate is not what it was. In the first hours all of them rise; the blend learns on "
+        "by itself, and <code>headrace offline --on-drift</code> retrains."
+    )
+    rows = [
+        [_day(d["timestamp"]), escape(d["figure"]), f"{d['before']:.4f}", f"{d['after']:.4f}", "worse" if d["worse"] else "better"]
+        for d in drifts[-_DRIFTS:]
+    ]  # fmt: skip
+    left = f" The last {_DRIFTS} of {len(drifts)}." if len(drifts) > _DRIFTS else ""
+    table = _table(["Day", "Of", "Before", "After", ""], rows)
+    return f"<section><h2>Changes found</h2><p class='sub'>{said}{left}</p>{table}</section>"
 
 
 def _memory(report: dict[str, Any]) -> str:

@@ -53,6 +53,16 @@ def test_a_log_with_everything(log: str, tmp_path: Path) -> None:
     assert ET.parse(out.with_suffix(".svg")).getroot().tag.endswith("svg")  # noqa: S314 (our own)
 
 
+def test_one_part_alone(log: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    result = bench("--set", log, "--limit", 60, "--part", "knn", "--part", "units", "--json", out)
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(out.read_bytes())["results"]
+    assert [a["part"] for a in found["ablation"]] == ["knn", "units"]
+    refused = bench("--set", log, "--part", "deep").exception
+    assert "a part that takes part in log: popular, " in str(refused)
+
+
 def test_a_set_with_periods(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     result = bench("--set", "ader-diginetica", "--data", data, "--periods", 1, "--limit", 80, "--json", out)

@@ -156,3 +156,12 @@ def test_notes_and_refused_records_are_shown(report: dict[str, Any], tmp_path: P
     assert "<p class='note'>only &lt;3&gt; moments</p>" in text
     assert "<td>not_json</td><td>1,234</td><td>7</td>" in text
     assert "class='note'" not in page(report)
+
+
+def test_what_the_detectors_found_is_shown_the_newest_of_many(report: dict[str, Any]) -> None:
+    assert "Changes found" not in page(report | {"drifts": []})
+    drift = {"figure": "hr@20 <knn>", "before": 0.4, "after": 0.2, "worse": True, "timestamp": 1_400_000_000_000}
+    text = page(report | {"drifts": [drift | {"before": n / 100} for n in range(30)]})
+    assert "<td>2014-05-13</td><td>hr@20 &lt;knn&gt;</td><td>0.2900</td><td>0.2000</td><td>worse</td>" in text
+    assert "The last 20 of 30." in text
+    assert text.count("&lt;knn&gt;") == 20

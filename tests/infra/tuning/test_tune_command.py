@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from infra import settings
 from infra.cli import cli
-from infra.tuning.state import State
+from infra.tuning.state import State, alone
 from online_models.errors import InputError
 from tests.integration.stream_support import until
 from tests.worlds import shop_log
@@ -146,6 +146,13 @@ def test_a_state_of_another_search_is_refused(whole: tuple[Path, str], log: Path
     done = tune(log, whole[0], "--seed", 1)
     assert isinstance(done.exception, InputError)
     assert "remove it to start anew, or name another --out" in str(done.exception)
+
+
+def test_two_searches_do_not_write_one_state(log: Path, tmp_path: Path) -> None:
+    with alone(tmp_path / "t.toml.tuning"):
+        done = tune(log, tmp_path / "t.toml")
+    assert "one search on" in str(done.exception)
+    assert not (tmp_path / "t.toml").exists()
 
 
 def test_the_tables_say_what_was_tried_and_what_is_different(whole: tuple[Path, str], log: Path) -> None:

@@ -114,10 +114,10 @@ class _Running:
 
     def exposure(self, variant: Variant, unit: str | None, forced: bool) -> Exposure:
         """What a record says of a list that is made under the variant."""
-        d, ramp = self.experiment.definition, self.experiment.ramps[-1].number
+        d, ramp, begun = self.experiment.definition, self.experiment.ramps[-1].number, self.experiment.created
         if d.method == "interleave":
-            return Exposure(d.name, INTERLEAVED, sum(self.shares.values()), unit, ramp, forced)
-        return Exposure(d.name, variant.name, self.shares.get(variant.name, 0.0), unit, ramp, forced)
+            return Exposure(d.name, INTERLEAVED, sum(self.shares.values()), unit, ramp, forced, begun)
+        return Exposure(d.name, variant.name, self.shares.get(variant.name, 0.0), unit, ramp, forced, begun)
 
     def forced(self, unit: str) -> Variant | None:
         """The variant that a tester gets by name, whatever the split and the rules say."""

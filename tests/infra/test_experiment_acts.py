@@ -182,6 +182,7 @@ def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
             (b"y", msgspec.json.encode(other)),
             (b"x", b"{"),
             (b"x", None),
+            (b"x", msgspec.json.encode(alone(definition(), 30))),  # another one, of the same name
         )
     ]
     client = client_of({Partition(SETTINGS.topics.experiments): records})

@@ -66,7 +66,7 @@ class ExperimentFeed:
         ends = await self._tail.ends()
         while self._tail.behind(ends):
             self._take(await self._tail.fetch(0.1, FETCH))
-        self.flip()
+        self._put_into_effect()  # also where there are none: a snapshot may be of a time when there were some
 
     async def follow(self) -> None:
         """Read changes as they come, until cancelled."""
@@ -75,8 +75,10 @@ class ExperimentFeed:
 
     def flip(self) -> None:
         """Put into effect what has come since. Between micro-batches only."""
-        if not self._changed:
-            return
+        if self._changed:
+            self._put_into_effect()
+
+    def _put_into_effect(self) -> None:
         self._run(self.known.values())
         for name in self._changed:
             log.info("experiment %s: %s", name, _in_words(self.known.get(name)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +18,7 @@ from infra import experiments, topics
 from infra.cli import cli
 from infra.settings import Settings
 from online_models.experiments.split import Split, allocate, counts
-from streams import experiment_rules
+from streams import experiment_rules, snapshots
 from streams.contracts.interactions import Interaction
 from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
 
@@ -188,9 +190,42 @@ def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings,
         for r in topics.records(settings, settings.topics.interactions)
     ]
     apart = [i for i in found if i.variant is not None]
-    assert {i.variant for i in apart} <= {"x/control", "x/new"}
+    assert {i.variant.partition("@")[0] for i in apart} <= {"x/control", "x/new"}
     assert all("apart/mf" in i.deltas and "mf" in i.deltas for i in apart if i.weight > 0)
     assert apart
+
+
+def test_arms_come_up_as_they_were_without_a_snapshot(settings: Settings, tmp_path: Path, file: Path) -> None:
+    """Bit for bit: nothing happened while they were made, and all that was learned is in the topic."""
+    topics.create(settings, 1)
+    file.write_text(DEFINITION.replace("traffic: 0.5", "learning: isolated"))
+    events = shop_events(500, users=30, seed=5)
+    with Worker(settings, tmp_path).ready() as worker:
+        publish(settings, events[:300])
+        await_answers(settings, events[:300])
+        experiment(settings, "start", str(file))
+        figures = ("headrace_experiment_running 1.0", "headrace_experiment_waiting 0.0")
+        until(lambda: all(figure in worker.get("/metrics")[1] for figure in figures), 30)
+        publish(settings, events[300:])
+        await_answers(settings, events)
+        assert worker.stop() == 0
+    before = arms(settings)
+    shutil.rmtree(settings.data_dir / "snapshots")
+    with Worker(settings, tmp_path).ready() as worker:
+        assert "restored no snapshot and 500 interactions" in worker.output
+        assert worker.stop() == 0
+    after = arms(settings)
+    assert len(before) > 20
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(array, after[name]) for name, array in before.items())
+
+
+def arms(settings: Settings) -> dict[str, Any]:
+    """The models of all arms in the latest snapshot."""
+    [folder] = (settings.data_dir / "snapshots").iterdir()
+    found = snapshots.load(folder)
+    assert found is not None
+    return {name: array for name, array in found[0].items() if name.startswith("arm")}
 
 
 @pytest.mark.slow

@@ -69,9 +69,10 @@ class Server:
         return msgspec.structs.replace(made, timestamp=event.timestamp) if now != event.timestamp else made
 
     def on_request(self, state: UserState, now_ms: int, k: int, assignment: Assignment = NONE) -> Recommendation:
-        """The user's list at ``now_ms``, ``k`` long, without an event that asks for it."""
+        """The user's list at ``now_ms``, ``k`` long, without an event that asks for it. Who asks again, and nothing has happened
+        meanwhile, gets the same ``request_id``; lists of another length are others."""
         now = max(now_ms, state.last_ms)
-        name = f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}"
+        name = f"r-{hash_id(f'get/{k}/{now}/{state.offset}/{state.user_id}'):016x}"
         made = self._make(name, state, now, k, None, assignment)
         after = After(state.partition, state.offset) if state.offset >= 0 else None
         return msgspec.structs.replace(made, after=after)

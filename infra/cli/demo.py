@@ -191,7 +191,7 @@ def _now(
 def _stay(console: Console, settings: Settings, workers: list[Service], readout: Path) -> None:
     console.print(f"\nStill running. Broker {settings.broker}, Redis {redact(settings.redis)}")
     for worker in workers:
-        console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5'")
+        console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5&expose=false'")
     prefix = f" --topic-prefix {settings.topic_prefix}" if settings.topic_prefix else ""
     again = f"headrace experiment readout {readout.stem} --broker {settings.broker}{prefix} --tuning {TUNING}"
     console.print(f"  {again}", soft_wrap=True)

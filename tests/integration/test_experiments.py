@@ -104,7 +104,7 @@ def test_assignments_and_counts_survive_a_ramp_and_the_death_of_a_worker(
 
 
 def test_what_is_asked_for_over_http_is_an_exposure(settings: Settings, tmp_path: Path, file: Path) -> None:
-    """With lists that count when they are seen. The second is the first again, longer."""
+    """With lists that count when they are seen. The second is longer, the third asked for by who only looks."""
     topics.create(settings, partitions=2)
     file.write_text(DEFINITION.replace("traffic: 0.5", "traffic: 1\nexposure: impression"))
     experiment(settings, "start", str(file))
@@ -113,8 +113,9 @@ def test_what_is_asked_for_over_http_is_an_exposure(settings: Settings, tmp_path
     with Worker(settings, tmp_path).ready() as worker:
         publish(settings, events)
         await_answers(settings, events)
-        shown, _ = (worker.get(f"/recommendations/{user}?k={k}")[1] for k in (5, 6))
+        shown, *_ = (worker.get(f"/recommendations/{user}?k={k}")[1] for k in ("5", "7&expose=false", "6"))
         until(lambda: 'headrace_asked_total{what="published"} 2.0' in worker.get("/metrics")[1], 10)
+        assert sorted(len(x["items"]) for x in lists(settings) if x["caused_by"] is None) == [5, 6]
         assert shown["after"]["offset"] >= 0
         seen = dict(events[-1], request_id=shown["request_id"])
         later = [

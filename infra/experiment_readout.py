@@ -14,6 +14,7 @@ import msgspec
 
 from infra import experiments, topics
 from infra.settings import Settings
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from online_models.experiments.bandit import Arm, allocate
 from online_models.experiments.effects import Kind
@@ -138,8 +139,8 @@ def merged(experiment: Experiment, files: Sequence[Path]) -> Tally:
 
 
 def save(tally: Tally, file: Path) -> None:
-    """Write the sums for `merged`."""
-    file.write_text(json.dumps(tally.plain(), indent=1) + "\n", "utf-8")
+    """Write the sums for `merged`, whole: another may be reading them."""
+    write_whole(file, json.dumps(tally.plain(), indent=1).encode() + b"\n")
 
 
 def as_json(result: Result) -> str:

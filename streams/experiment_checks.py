@@ -8,7 +8,8 @@ from online_models.errors import InputError
 from online_models.experiments.split import counts
 
 from .contracts.experiments import Definition
-from .experiments import HOLDOUT, NO_MODEL
+from .experiments import HOLDOUT, NO_MODEL, layer_salt
+from .trial import SALTS
 
 Fault = tuple[str, str, str]
 """Expected, found, remedy."""
@@ -40,7 +41,7 @@ def _of_the_split(d: Definition) -> Iterator[Fault]:
         yield "variants of different names", ", ".join(names), "rename one"
     if d.start is not None and d.end is not None and d.start >= d.end:
         yield "a start before the end", f"{d.start} and {d.end}", "correct the times (ms since the epoch)"
-    if d.the_salt == HOLDOUT or d.salt.startswith("layer/"):
+    if d.the_salt == HOLDOUT or d.salt.startswith((layer_salt(""), SALTS)):
         yield "a salt that no other split uses", repr(d.the_salt), "choose another salt or name"
     if d.holdout >= 1.0:
         yield "a holdout below 1, that leaves some units", f"{d.holdout:g}", "lower it"

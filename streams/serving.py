@@ -42,12 +42,12 @@ def request_id(event_id: str) -> str:
 class Server:
     """Makes recommendation records. Changes no model and no user's state.
 
-    ``scorer_for`` gives the scorer for a treatment, ``version_for`` the version of the deep model for a user (64-bit hash) under it.
+    ``scorer_for`` gives the scorer for a treatment, ``version_for`` the version of the deep model for a user's id under it.
     """
 
     def __init__(
         self, knowledge: Knowledge, scorer_for: Callable[[Treatment], Scorer], catalogue: Catalogue, topic: str,
-        version_for: Callable[[int, Treatment], Version | None],
+        version_for: Callable[[str, Treatment], Version | None],
     ) -> None:  # fmt: skip
         self._knowledge, self._topic, self._scorer_for, self._version_for = knowledge, topic, scorer_for, version_for
         self._title_of = catalogue.title_of
@@ -95,7 +95,7 @@ class Server:
     def _ranked(
         self, name: str, state: UserState, now: int, k: int, treatment: Treatment
     ) -> tuple[list[RecommendedItem], Version | None, Ranked, float | None]:
-        version = self._version_for(state.hash, treatment)
+        version = self._version_for(state.user_id, treatment)
         ranked = self._scorer_for(treatment).rank(state, now, k, self._x, version, treatment)
         propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
         return self.reasoned(ranked, state, self._x), version, ranked, propensity

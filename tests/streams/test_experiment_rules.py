@@ -41,6 +41,7 @@ def started(present=(), versions=(), **more):
         ({"learning": "isolated", "start": 9}, "from the beginning"),
         ({"salt": "holdout"}, "a salt that no other split uses"),
         ({"salt": "layer/l"}, "a salt that no other split uses"),
+        ({"salt": "model/v1"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),
         ({"guardrails": (Guardrail(metric="ctr"), Guardrail(metric="ctr"))}, "one guardrail a metric"),
         ({"variants": (A, Variant(name="b", sources=("knm",)))}, r"\(knn, mf\), got knm in the sources of b"),

@@ -17,9 +17,12 @@ from click.testing import CliRunner
 from infra import experiments, topics
 from infra.cli import cli
 from infra.settings import Settings
+from online_models.errors import InputError
 from online_models.experiments.split import Split, allocate, counts
 from streams import experiment_rules, snapshots
+from streams.contracts.experiments import Experiment
 from streams.contracts.interactions import Interaction
+from streams.experiment_feed import fold
 from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
 
 DEFINITION = """
@@ -167,8 +170,13 @@ def test_a_stop_holds_against_who_read_before_it(settings: Settings, file: Path)
     late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
     assert experiments.write(settings, late).state == "stopped"
     assert experiments.read(settings)["x"].state == "stopped"
-    last = list(topics.records(settings, settings.topics.experiments))[-1]
-    assert msgspec.json.decode(last.value)["state"] == "stopped"
+    records = list(topics.records(settings, settings.topics.experiments))
+    assert [msgspec.json.decode(r.value)["state"] for r in records] == ["running", "stopped", "running", "stopped"]
+    compacted: dict[str, Experiment] = {}
+    fold(compacted, records[-1].key, records[-1].value)
+    assert compacted["x"].state == "stopped", "what a worker reads that begins after compaction"
+    with pytest.raises(InputError, match="an experiment that runs, got x, which was stopped"):
+        experiment_rules.ramp(compacted["x"], {"new": 3.0}, None, experiments.now_ms())
 
 
 def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:

@@ -142,12 +142,18 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
 
 def write(settings: Settings, experiment: Experiment) -> Experiment:
     """Tell the workers, and wait until the broker has it. Returns what holds then: not this one where somebody stopped the
-    experiment meanwhile."""
-    key, value = experiment.definition.name.encode(), msgspec.json.encode(experiment)
+    experiment meanwhile. Raises InputError where what is to be changed was deleted."""
+    name = experiment.definition.name
+    key, value = name.encode(), msgspec.json.encode(experiment)
     read_experiment(key, value)  # no record that workers would refuse
+    if experiment.changed > experiment.created:
+        there = read(settings).get(name)
+        if there is None or there.created != experiment.created:
+            found = "that it was deleted meanwhile" + ("" if there is None else ", and another one begun")
+            raise InputError(f"{name} as it was read", found, "see `headrace experiment list`")
     _send(settings, key, value)
-    holds = read(settings).get(experiment.definition.name, experiment)
-    if (experiment.state, holds.state) == ("running", "stopped"):
+    holds = read(settings).get(name, experiment)
+    if (experiment.state, holds.state) == ("running", "stopped") or holds.created > experiment.created:
         # Workers refuse the record, but it would be the one that compaction leaves.
         _send(settings, key, msgspec.json.encode(holds))
         return holds

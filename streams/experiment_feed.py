@@ -39,14 +39,18 @@ def read_experiment(key: bytes | None, value: bytes) -> Experiment:
 
 def fold(known: dict[str, Experiment], key: bytes | None, value: bytes | None) -> str:
     """Take a record into ``known`` (by name); returns the name. Raises as `read_experiment` does, and ValueError on a record that
-    was made before what is known: of an older time, or running again what was stopped."""
+    was made before what is known: of an older time, of an older experiment of this name, or running again what was stopped."""
     name = (key or b"").decode()
     if value is None:
         known.pop(name, None)
         return name
     found, before = read_experiment(key, value), known.get(name)
-    if before is not None and (found.changed < before.changed or (before.state, found.state) == ("stopped", "running")):
-        raise ValueError(f"{name} was changed or stopped before this record was made")
+    if before is not None and (
+        found.changed < before.changed
+        or found.created < before.created
+        or (before.state, found.state) == ("stopped", "running")
+    ):
+        raise ValueError(f"{name} was changed, stopped or begun anew before this record was made")
     known[name] = found
     return name
 

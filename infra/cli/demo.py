@@ -74,7 +74,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         )
 
         def say(what: str) -> None:
-            console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}")
+            line = f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}"
+            console.print(line, soft_wrap=not console.is_terminal)
 
         say(f"reading The Complete Journey, {events:,} purchases out of a year of grocery baskets (some seconds)")
         shop = demo.fetch_shop(folder, events)

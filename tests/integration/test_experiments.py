@@ -179,6 +179,22 @@ def test_a_stop_holds_against_who_read_before_it(settings: Settings, file: Path)
         experiment_rules.ramp(compacted["x"], {"new": 3.0}, None, experiments.now_ms())
 
 
+def test_what_was_deleted_is_not_brought_back_by_a_change(settings: Settings, file: Path) -> None:
+    topics.create(settings, 1)
+    experiment(settings, "start", str(file))
+    read_before = experiments.read(settings)["x"]
+    for deleted in (["stop", "x"], ["delete", "x"]):
+        experiment(settings, *deleted)
+    late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
+    with pytest.raises(InputError, match="x as it was read, got that it was deleted meanwhile;"):
+        experiments.write(settings, late)
+    assert experiments.read(settings) == {}
+    experiment(settings, "start", str(file))
+    with pytest.raises(InputError, match="deleted meanwhile, and another one begun"):
+        experiments.write(settings, experiment_rules.stop(read_before, experiments.now_ms()))
+    assert experiments.read(settings)["x"].state == "running"
+
+
 def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:
     topics.create(settings, 1)
     file.write_text(DEFINITION.replace("traffic: 0.5", "learning: isolated"))

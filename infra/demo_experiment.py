@@ -7,6 +7,7 @@ from pathlib import Path
 from infra import experiment_readout, experiments
 from infra.settings import Settings
 from infra.web.readout_page import page
+from infra.whole_files import write_whole
 from online_models.experiments.split import Split
 from streams.contracts.experiments import Experiment
 from streams.readout.result import Result, read_out
@@ -40,7 +41,7 @@ def result_of(settings: Settings, experiment: Experiment, folder: Path) -> tuple
     [(found, tally)] = experiment_readout.looks(settings, experiment, PERIOD_S, None, None)
     result = read_out(found, tally, TUNING)
     file = folder / f"{result.experiment}.html"
-    file.write_text(page(result), "utf-8")
+    write_whole(file, page(result).encode())
     return result, file
 
 

@@ -17,14 +17,17 @@ from infra.worker_pages import Comparison, Served
 from online_models import metrics
 from online_models.experiments.effects import NoResult
 from streams.hotswap import NONE
+from streams.prequential import FRESH, SERVED
 from streams.readout.result import Compared, Result
 
 SHOWN = {key.replace("@", "_at_"): FIGURES[key] for key in metrics.NAMES}
 """The end of a metric's name on a worker's page → the figure's name."""
+HIT_RATE = "HR@20: share of the purchases that were among the first 20 items of the list"
+OF_WHICH = {FRESH: "the list made at the moment of the purchase", SERVED: "the list that the household had then"}
 COMPARED = (
-    "fresh (blend), and each list of which it is blended, is made at the moment of the purchase, from everything before it. served is the "
-    "list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower. Both are of "
-    "all households: also of those to which the experiment recommends only what they have not bought."
+    f"{HIT_RATE}. fresh (blend), and each list of which it is blended, is made at the moment of the purchase, from everything before it. "
+    "served is the list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower. "
+    "Both are of all households: also of those to which the experiment recommends only what they have not bought."
 )
 
 RECORDED = (

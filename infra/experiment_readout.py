@@ -14,6 +14,7 @@ import msgspec
 
 from infra import experiments, topics
 from infra.settings import Settings
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from online_models.experiments.bandit import Arm, allocate
 from online_models.experiments.effects import Kind
@@ -74,7 +75,8 @@ class Follower:
                 found = read_experiment(record.key, record.value)
             except (*UNREADABLE, ValueError):
                 return
-            if self.experiment.state == "running" and found.changed >= self.experiment.changed:
+            mine = self.experiment
+            if mine.state == "running" and found.created == mine.created and found.changed >= mine.changed:
                 self.experiment = found
 
 
@@ -88,7 +90,7 @@ def looks(
     with topics.consumer(settings, check_crcs=False) as client:
         client.assign(parts)
         client.seek_to_beginning(*parts)
-        readout = Readout(experiment.definition, period_s, partitions)
+        readout = Readout(experiment.definition, period_s, partitions, experiment.created)
         follower = Follower(settings, client, experiment, readout)
 
         def catch_up() -> None:
@@ -132,13 +134,13 @@ def merged(experiment: Experiment, files: Sequence[Path]) -> Tally:
             plain = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise InputError("what `readout --save` wrote", f"{file} ({error})", "correct the path") from None
-        tallies.append(Tally.from_plain(plain, experiment.definition))
+        tallies.append(Tally.from_plain(plain, experiment.definition, experiment.created))
     return reduce(add, tallies)
 
 
 def save(tally: Tally, file: Path) -> None:
-    """Write the sums for `merged`."""
-    file.write_text(json.dumps(tally.plain(), indent=1) + "\n", "utf-8")
+    """Write the sums for `merged`, whole: another may be reading them."""
+    write_whole(file, json.dumps(tally.plain(), indent=1).encode() + b"\n")
 
 
 def as_json(result: Result) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from infra.experiment_faults import TIMES
 from infra.records import when
+from infra.text import printable
 from online_models.experiments.split import Split
 from streams.contracts.experiments import Experiment, Ramp
 
@@ -21,16 +22,19 @@ SHOWN_RANGES = 40
 def as_text(e: Experiment) -> str:
     """Lines of comments, then the definition as YAML."""
     d = e.definition
-    told = f": {_plain(e.reason)}" if e.reason else ""
-    lines = [f"{e.state}; {shares(e)}; changed {when(e.changed)} by {_plain(e.by)}{told}", f"begun {when(e.created)}"]
+    told = f": {printable(e.reason)}" if e.reason else ""
+    lines = [
+        f"{e.state}; {shares(e)}; changed {when(e.changed)} by {printable(e.by)}{told}",
+        f"begun {when(e.created)}",
+    ]
     earlier = e.ramps[:-1]
     if len(earlier) > SHOWN_RAMPS or e.ramps[0].number:
         lines.append(f"{e.ramps[-1].number} changes of shares, the latest {min(len(earlier), SHOWN_RAMPS)} are shown")
     lines += [f"from {when(old.since)}: {_shares(e, old)}" for old in earlier[-SHOWN_RAMPS:]]
-    lines.append(f"salt {_plain(d.the_salt)!r}{'' if d.salt else ' (the name)'}; buckets {_buckets(e.ranges)}")
+    lines.append(f"salt {printable(d.the_salt)!r}{'' if d.salt else ' (the name)'}; buckets {_buckets(e.ranges)}")
     if e.slot is not None:
         lines.append(f"of layer {d.layer}: its buckets {e.slot[0]} to {e.slot[1] - 1}")
-    lines += [f"version {name} of the deep model: {_plain(found.uri)}" for name, found in e.models.items()]
+    lines += [f"version {name} of the deep model: {printable(found.uri)}" for name, found in e.models.items()]
     written = {
         name: _date(value) if name in TIMES and isinstance(value, int) else value for name, value in what_was_set(d).items()
     }  # fmt: skip
@@ -84,8 +88,3 @@ def _date(ms: int) -> int | str:
     except (OverflowError, ValueError, OSError):
         return ms
     return found.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
-
-
-def _plain(text: str) -> str:
-    """Text of a record that may be shown on a terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

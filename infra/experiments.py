@@ -47,11 +47,28 @@ def definition_of(text: str, where: str) -> Definition:
             raise InputError(
                 A_TIME, f"{value} at {name} in {where}", "write a date; seconds are to be multiplied by 1000"
             )
-    return msgspec.convert(table, Definition)
+    definition = msgspec.convert(table, Definition)
+    try:
+        msgspec.json.encode(definition)
+    except UnicodeEncodeError as error:
+        raise InputError("text of whole characters", f"half of a surrogate pair in {where}", "correct it") from error
+    return definition
 
 
 class _Loader(yaml.SafeLoader):
-    """Only true and false are truth values: country codes (`no`) and switches (`on`, `off`) stay text."""
+    """Only true and false are truth values: country codes (`no`) and switches (`on`, `off`) stay text. A key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Raises a YAML error where a key stands twice: YAML forbids it, and the library takes the last."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} a second time", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         letter: [(tag, known) for tag, known in found if letter in "tTfF" or not tag.endswith(":bool")]
@@ -125,12 +142,18 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
 
 def write(settings: Settings, experiment: Experiment) -> Experiment:
     """Tell the workers, and wait until the broker has it. Returns what holds then: not this one where somebody stopped the
-    experiment meanwhile."""
-    key, value = experiment.definition.name.encode(), msgspec.json.encode(experiment)
+    experiment meanwhile. Raises InputError where what is to be changed was deleted."""
+    name = experiment.definition.name
+    key, value = name.encode(), msgspec.json.encode(experiment)
     read_experiment(key, value)  # no record that workers would refuse
+    if experiment.changed > experiment.created:
+        there = read(settings).get(name)
+        if there is None or there.created != experiment.created:
+            found = "that it was deleted meanwhile" + ("" if there is None else ", and another one begun")
+            raise InputError(f"{name} as it was read", found, "see `headrace experiment list`")
     _send(settings, key, value)
-    holds = read(settings).get(experiment.definition.name, experiment)
-    if (experiment.state, holds.state) == ("running", "stopped"):
+    holds = read(settings).get(name, experiment)
+    if (experiment.state, holds.state) == ("running", "stopped") or holds.created > experiment.created:
         # Workers refuse the record, but it would be the one that compaction leaves.
         _send(settings, key, msgspec.json.encode(holds))
         return holds

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from infra.text import printable
 from streams.contracts.catalogue import Item
 from streams.contracts.dead_letters import DeadLetter
 from streams.contracts.drifts import QualityDrift
@@ -64,7 +65,7 @@ def _as_object(interaction: Interaction) -> dict[str, Any]:
 
 def _text(raw: bytes) -> str:
     """Bytes that may be shown on a terminal: no control characters, not too long."""
-    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in raw[:400].decode("utf-8", "replace"))
+    shown = printable(raw[:400].decode("utf-8", "replace"))
     return shown if len(shown) <= 100 else shown[:99] + "…"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from infra.importers.rows import printable
+from infra.text import printable
 from infra.web.report import page
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from streams import recorded_log
 from streams.contracts.events import Event
@@ -117,6 +118,6 @@ def outputs(report_out: str) -> tuple[Path, Path]:
 def write(report: dict[str, Any], report_out: str) -> str:
     """Write report and page; returns a line that says where they are."""
     out, html = outputs(report_out)
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-    html.write_text(page(report, notes(report)), "utf-8")
+    write_whole(out, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    write_whole(html, page(report, notes(report)).encode())
     return f"report: {out}, page with the curves: {html}"

@@ -30,9 +30,8 @@ class Arms:
 
     def make(self) -> Callable[[], object] | None:
         """See `Knowledge.make_arms`."""
-        there = len(self._knowledge.arms)
         work = self._knowledge.make_arms()
-        if len(self._knowledge.arms) > there:
+        if self._of.keys() - {None} != self._knowledge.arms.keys():
             self._follow()
         return work
 

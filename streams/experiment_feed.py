@@ -39,14 +39,18 @@ def read_experiment(key: bytes | None, value: bytes) -> Experiment:
 
 def fold(known: dict[str, Experiment], key: bytes | None, value: bytes | None) -> str:
     """Take a record into ``known`` (by name); returns the name. Raises as `read_experiment` does, and ValueError on a record that
-    was made before what is known: of an older time, or running again what was stopped."""
+    was made before what is known: of an older time, of an older experiment of this name, or running again what was stopped."""
     name = (key or b"").decode()
     if value is None:
         known.pop(name, None)
         return name
     found, before = read_experiment(key, value), known.get(name)
-    if before is not None and (found.changed < before.changed or (before.state, found.state) == ("stopped", "running")):
-        raise ValueError(f"{name} was changed or stopped before this record was made")
+    if before is not None and (
+        found.changed < before.changed
+        or found.created < before.created
+        or (before.state, found.state) == ("stopped", "running")
+    ):
+        raise ValueError(f"{name} was changed, stopped or begun anew before this record was made")
     known[name] = found
     return name
 
@@ -66,7 +70,7 @@ class ExperimentFeed:
         ends = await self._tail.ends()
         while self._tail.behind(ends):
             self._take(await self._tail.fetch(0.1, FETCH))
-        self.flip()
+        self._put_into_effect()  # also where there are none: a snapshot may be of a time when there were some
 
     async def follow(self) -> None:
         """Read changes as they come, until cancelled."""
@@ -75,8 +79,10 @@ class ExperimentFeed:
 
     def flip(self) -> None:
         """Put into effect what has come since. Between micro-batches only."""
-        if not self._changed:
-            return
+        if self._changed:
+            self._put_into_effect()
+
+    def _put_into_effect(self) -> None:
         self._run(self.known.values())
         for name in self._changed:
             log.info("experiment %s: %s", name, _in_words(self.known.get(name)))

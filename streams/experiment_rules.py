@@ -16,11 +16,14 @@ from online_models.experiments.split import BUCKETS, allocate, counts
 from .config import PipelineConfig
 from .contracts.experiments import Definition, Experiment, Ramp
 from .contracts.models import Announcement
+from .experiment_checks import check, check_buckets
 from .experiment_fit import clash, too_many_arms
 from .experiments import NO_MODEL
 
 RAMPS_BYTES = 48_000
 """Of an experiment's ramps in its record, of which the latest are kept: a broker takes 1 MB, and every worker reads it."""
+RECORD_BYTES = 900_000
+"""Of an experiment's record with all the ramps that there is room for."""
 
 
 def begin(
@@ -42,7 +45,7 @@ def begin(
         raise InputError(
             "a name that no experiment has had", f"{definition.name!r}, which {was}", "choose another name"
         )
-    _check(definition, lists, versions)
+    check(definition, lists, versions)
     if definition.end is not None and definition.end <= now_ms:
         raise InputError(
             "an end that is still to come", f"{_date(definition.end)} (`end`)", "correct it, or leave it out"
@@ -54,7 +57,9 @@ def begin(
         raise InputError(*fault)
     named = {v.model for v in definition.variants if v.model not in (None, NO_MODEL)}
     models = {v: versions[v] for v in sorted(filter(None, named))}
-    return msgspec.structs.replace(alone(definition, now_ms), slot=_slot(definition, running), models=models)
+    found = msgspec.structs.replace(alone(definition, now_ms), slot=_slot(definition, running), models=models)
+    _refuse_large(found)
+    return found
 
 
 def alone(definition: Definition, now_ms: int) -> Experiment:
@@ -86,6 +91,7 @@ def ramp(
         msgspec.convert(msgspec.to_builtins(changed), Definition)
     except msgspec.ValidationError as error:
         raise InputError("weights from 0 to 1e9, and traffic from 0 to 1", str(error), "correct them") from None
+    check_buckets(changed)
     ranges = allocate(counts({v.name: v.weight for v in variants}, changed.traffic), experiment.ranges)
     number, since = experiment.ramps[-1].number + 1, max(now_ms, experiment.changed + 1)
     ramps = _latest((*experiment.ramps, Ramp(number=number, since=since, ranges=ranges)))
@@ -100,6 +106,15 @@ def stop(experiment: Experiment, now_ms: int, by: str = "operator", reason: str 
     return msgspec.structs.replace(
         experiment, state="stopped", changed=max(now_ms, experiment.changed + 1), by=by, reason=reason
     )
+
+
+def _refuse_large(experiment: Experiment) -> None:
+    size, room = len(msgspec.json.encode(experiment)), RECORD_BYTES - RAMPS_BYTES
+    if size > room:
+        raise InputError(
+            f"a definition whose record has at most {room:,} bytes, so that a broker takes it", f"{size:,}",
+            "name fewer items in `deny_items`, or fewer units in `forced`",
+        )  # fmt: skip
 
 
 def _latest(ramps: Sequence[Ramp]) -> tuple[Ramp, ...]:
@@ -132,54 +147,6 @@ def _refuse_stopped(experiment: Experiment) -> None:
     if experiment.state == "stopped":
         name = experiment.definition.name
         raise InputError("an experiment that runs", f"{name}, which was stopped", "start it anew under another name")
-
-
-def _check(d: Definition, lists: Collection[str], versions: Mapping[str, Announcement]) -> None:
-    names = [v.name for v in d.variants]
-    if len(set(names)) < len(names):
-        raise InputError("variants of different names", ", ".join(names), "rename one")
-    if d.start is not None and d.end is not None and d.start >= d.end:
-        raise InputError("a start before the end", f"{d.start} and {d.end}", "correct the times (ms since the epoch)")
-    if d.learning == "isolated" and d.unit != "user":
-        raise InputError(
-            "users as units where arms learn apart", f"unit {d.unit!r}", "set `unit: user` or `learning: shared`"
-        )
-    if d.method == "interleave" and (len(names) != 2 or d.learning != "shared" or any(v.explore for v in d.variants)):
-        raise InputError(
-            "two variants that learn together and do not explore, to be interleaved",
-            ", ".join(names),
-            "correct the variants",
-        )
-    if d.method == "interleave" and (d.guardrails or d.forced):
-        raise InputError("neither guardrails nor forced units where variants share every list", "some", "remove them")
-    if d.method == "bandit" and (d.unit != "session" or d.learning != "shared"):
-        raise InputError(
-            "sessions as units for a bandit, and shared learning: users that are moved would leave the count",
-            f"unit {d.unit!r}, learning {d.learning!r}", "set `unit: session` and `learning: shared`",
-        )  # fmt: skip
-    if d.learning == "isolated" and d.start is not None:
-        raise InputError("arms that learn apart from the beginning", "a start", "begin it when it is to start")
-    if d.method == "bandit" and d.metric == "revenue":
-        raise InputError("a metric of successes and failures for a bandit", d.metric, "choose ctr, conversion or hr@20")
-    if any(d.salt == reserved or d.salt.startswith("layer/") for reserved in ("holdout",)) or d.the_salt == "holdout":
-        raise InputError("a salt that no other split uses", repr(d.the_salt), "choose another salt or name")
-    if len({g.metric for g in d.guardrails}) < len(d.guardrails):
-        raise InputError("one guardrail a metric", ", ".join(g.metric for g in d.guardrails), "remove one")
-    _known("`forced` variants", d.forced.values(), names, "variants")
-    for v in d.variants:
-        _known(f"sources of {v.name}", v.sources or (), lists, "the lists that there are")
-        _known(f"blend of {v.name}", v.blend.add if v.blend else (), lists, "the lists that there are")
-        _known(
-            f"model of {v.name}", [v.model] if v.model else (), {NO_MODEL, *versions}, "a version announced, or none"
-        )
-        if v.sources is not None and not v.sources:
-            raise InputError(f"at least one source for {v.name}", "none", "name some, or leave `sources` out")
-
-
-def _known(where: str, named: Collection[str], known: Collection[str], what: str) -> None:
-    unknown = sorted(set(named) - set(known))
-    if unknown:
-        raise InputError(f"{what} ({', '.join(sorted(known))})", f"{', '.join(unknown)} in the {where}", "correct it")
 
 
 def _slot(d: Definition, running: Sequence[Experiment]) -> tuple[int, int] | None:

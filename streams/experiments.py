@@ -92,7 +92,7 @@ class _Running:
         split = Split(d.the_salt, experiment.ranges)
         return cls(
             experiment, split, {v.name: v for v in d.variants}, split.shares(), None if d.layer is None else seed_of(layer_salt(d.layer)),
-            round(d.holdout * BUCKETS), frozenset(arm_of(experiment, v) for v in d.variants if d.learning == "isolated"),
+            round(d.holdout * BUCKETS), frozenset(apart_of(experiment, v) for v in d.variants if d.learning == "isolated"),
             {key: frozenset(values) for key, values in d.context.items()},
         )  # fmt: skip
 
@@ -114,10 +114,10 @@ class _Running:
 
     def exposure(self, variant: Variant, unit: str | None, forced: bool) -> Exposure:
         """What a record says of a list that is made under the variant."""
-        d, ramp = self.experiment.definition, self.experiment.ramps[-1].number
+        d, ramp, begun = self.experiment.definition, self.experiment.ramps[-1].number, self.experiment.created
         if d.method == "interleave":
-            return Exposure(d.name, INTERLEAVED, sum(self.shares.values()), unit, ramp, forced)
-        return Exposure(d.name, variant.name, self.shares.get(variant.name, 0.0), unit, ramp, forced)
+            return Exposure(d.name, INTERLEAVED, sum(self.shares.values()), unit, ramp, forced, begun)
+        return Exposure(d.name, variant.name, self.shares.get(variant.name, 0.0), unit, ramp, forced, begun)
 
     def forced(self, unit: str) -> Variant | None:
         """The variant that a tester gets by name, whatever the split and the rules say."""
@@ -234,7 +234,7 @@ class Experiments:
             if v.explore:
                 values["explore"] = v.explore
             if experiment.definition.learning == "isolated":
-                values["apart"] = arm_of(experiment, v)
+                values["apart"] = apart_of(experiment, v)
         return Treatment(**values)
 
     def _added(self, add: Mapping[str, float]) -> FloatArray | None:
@@ -249,6 +249,11 @@ class Experiments:
 def arm_of(experiment: Experiment, variant: Variant) -> str:
     """A name for a variant among those of all experiments."""
     return f"{experiment.definition.name}/{variant.name}"
+
+
+def apart_of(experiment: Experiment, variant: Variant) -> str:
+    """A name for the models of a variant that learns apart: those of a later experiment of the same name are others."""
+    return f"{arm_of(experiment, variant)}@{experiment.created}"
 
 
 def names_in(arm: str) -> set[str]:

@@ -53,7 +53,7 @@ def explain(pipeline: Pipeline, user_id: str, item_id: str, state: UserState | N
     """Why ``item_id`` stands where it does in what the user would be listed now; ``state`` where it is not the pipeline's own."""
     state, now, assignment = pipeline.asked(user_id, state)
     treatment = assignment.treatment
-    version = pipeline.version_for(state.hash, treatment)
+    version = pipeline.version_for(state.user_id, treatment)
     scorer = pipeline.arms.scorer(treatment)
     x = scorer.candidates.buffer()
     ranked = scorer.rank(state, now, pipeline.config.k, x, version, treatment)

@@ -58,20 +58,20 @@ class Versions:
 
     # -- asked at every request ---------------------------------------------------------------------------------------
 
-    def version_for(self, user: int) -> Version | None:
-        """The version that answers this user (a 64-bit hash): the same one as long as the phase stays."""
-        if self.candidate is not None and self.trial is not None and self.trial.serves(user):
+    def version_for(self, user_id: str) -> Version | None:
+        """The version that answers this user: the same one as long as the phase stays."""
+        if self.candidate is not None and self.trial is not None and self.trial.serves(user_id):
             return self.candidate
         return self.live
 
-    def rival_for(self, user: int, event: int) -> tuple[bool, Version | None]:
-        """Whether the moment that this event (a 64-bit hash) begins is compared, and the version that does not answer it."""
+    def rival_for(self, user_id: str, event_id: str) -> tuple[bool, Version | None]:
+        """Whether the moment that this event begins is compared, and the version that does not answer it."""
         trial = self.trial
-        if trial is None or not trial.compares(event):
+        if trial is None or not trial.compares(event_id):
             return False, None
         if trial.phase is Phase.PROMOTED:
             return True, self.previous
-        return True, self.live if trial.serves(user) else self.candidate
+        return True, self.live if trial.serves(user_id) else self.candidate
 
     # -- flips --------------------------------------------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Knowledge(Models):
         self.arms: dict[str, Arm] = {}
         self._coming: dict[str, Iterator[Callable[[], object]]] = {}
         """Arms that are being made, and the steps that are left."""
+        self.recovering = False
+        """Whether the topic is read again, so that an arm begins where it began: see `learn`."""
         self.offsets = LearnedOffsets()
         self.event_ids = EventWindow(config.dedup_window)
         shaping = (
@@ -80,9 +82,15 @@ class Knowledge(Models):
         return row
 
     def learn(self, x: Interaction) -> bool:
-        """Learn one interaction; False if it was learned before."""
+        """Learn one interaction; False if it was learned before.
+
+        While the topic is read again, the first one of an experiment whose arms learn apart is where they are copied from everybody's
+        models: only workers that have the arms publish such interactions.
+        """
         if not self.offsets.add(x.partition, x.offset):
             return False
+        if self.recovering and x.variant in self._coming:
+            self._make_at_once(x.variant.partition("/")[0] + "/")
         self.clock, self.now_ms = max(self.clock, x.clock), max(self.now_ms, x.timestamp)
         self.event_ids.add(x.event)
         row = self.know(x.item_id, x.timestamp)
@@ -190,6 +198,11 @@ class Knowledge(Models):
                 return work
             del self._coming[name]
         return None
+
+    def _make_at_once(self, experiment: str) -> None:
+        for name in [name for name in self._coming if name.startswith(experiment)]:
+            for work in self._coming.pop(name):
+                work()
 
     def _made(self, name: str) -> Iterator[Callable[[], object]]:
         arm = Arm(self)

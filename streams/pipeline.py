@@ -105,7 +105,7 @@ class Pipeline:
         state = self.sessions.get(event.user_id)
         weight = self._weight(event)
         treatment = self._assign(state, event.timestamp, event).treatment
-        moment = self._test(event, source, state, learned, event_hash, treatment)
+        moment = self._test(event, source, state, learned, treatment)
         # What is in the state was published before: where nobody knows of it, the topics have been made anew.
         known = learned or held is not None
         applied = known and state.partition == source.partition and state.offset >= source.offset
@@ -137,10 +137,12 @@ class Pipeline:
         context = event.context if event is not None else None
         return self.experiments.assign(state, timestamp, self.config.sessions.gap_s * 1000, context)
 
-    def version_for(self, user: int, treatment: Treatment) -> Version | None:
-        """Of the deep model, for a user (a 64-bit hash) under a treatment."""
+    def version_for(self, user_id: str, treatment: Treatment) -> Version | None:
+        """Of the deep model, for a user under a treatment."""
         return (
-            self.versions.version_for(user) if treatment.version is None else self.versions.held.get(treatment.version)
+            self.versions.version_for(user_id)
+            if treatment.version is None
+            else self.versions.held.get(treatment.version)
         )
 
     def _weight(self, event: Event) -> float:
@@ -152,9 +154,7 @@ class Pipeline:
 
     # -- test ---------------------------------------------------------------------------------------------------------
 
-    def _test(
-        self, event: Event, source: Source, state: UserState, learned: bool, event_hash: int, treatment: Treatment
-    ) -> Moment:
+    def _test(self, event: Event, source: Source, state: UserState, learned: bool, treatment: Treatment) -> Moment:
         """The moment that this event belongs to, with the lists from before it, and the event among its targets."""
         moments = self.moments
         if moments.begins(event, source):
@@ -163,7 +163,7 @@ class Pipeline:
             self.counts["late"] += 1
         moment = moments.find(event, source, state.hash)
         if moment is None:
-            moment = self._open(event, state, event_hash, treatment)
+            moment = self._open(event, state, treatment)
             moments.add(moment, event, source, state.hash)
         k, repeats = self.knowledge, self.config.filters.repeats
         if not learned and is_target(event, state.last_item, self.rating_max or k.rating_max, repeats):
@@ -172,10 +172,10 @@ class Pipeline:
                 moment.targets.append(row)
         return moment
 
-    def _open(self, event: Event, state: UserState, event_hash: int, treatment: Treatment) -> Moment:
+    def _open(self, event: Event, state: UserState, treatment: Treatment) -> Moment:
         x, scorer = self.moments.buffer(), self.arms.scorer(treatment)
-        version = self.version_for(state.hash, treatment)
-        compared, rival = self.versions.rival_for(state.hash, event_hash) if treatment.tries else (False, None)
+        version = self.version_for(state.user_id, treatment)
+        compared, rival = self.versions.rival_for(state.user_id, event.event_id) if treatment.tries else (False, None)
         other = self._rival(state, event.timestamp, x, rival, treatment) if compared else None
         ranked = scorer.rank(state, event.timestamp, self.config.k, x, version, treatment)
         c = scorer.candidates

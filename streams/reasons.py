@@ -23,9 +23,9 @@ _PLAIN = {
     "mf": "fits your taste",
     "deep": "what sessions like yours go on with",
     "rated": "you would rate it highly",
-    "latest": "others are on it right now",
+    "latest": "others just chose it",
     "newest": "new",
-    FILL: "many were on it",
+    FILL: "many chose it",
 }
 
 
@@ -59,8 +59,8 @@ def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms
 
     >>> in_words("often", "Milk", 4, 0, 27 * 86_400_000, bought=True)
     'bought again every ~9 days'
-    >>> in_words("near", "Milk")
-    'seen with Milk'
+    >>> in_words("near", "Milk"), in_words("entry-2000", "")
+    ('seen with Milk', 'often chosen first')
     """
     title = shortened(title)
     if source == "often":
@@ -75,7 +75,7 @@ def in_words(source: str, title: str, count: int = 0, first_ms: int = 0, last_ms
     if source.startswith("popular-"):
         return "popular now" if float(source[8:]) <= 1_000 else "popular"
     if source.startswith("entry-"):
-        return "many begin with it"
+        return "often chosen first"
     return _PLAIN.get(source, source)
 
 

@@ -42,12 +42,12 @@ def request_id(event_id: str) -> str:
 class Server:
     """Makes recommendation records. Changes no model and no user's state.
 
-    ``scorer_for`` gives the scorer for a treatment, ``version_for`` the version of the deep model for a user (64-bit hash) under it.
+    ``scorer_for`` gives the scorer for a treatment, ``version_for`` the version of the deep model for a user's id under it.
     """
 
     def __init__(
         self, knowledge: Knowledge, scorer_for: Callable[[Treatment], Scorer], catalogue: Catalogue, topic: str,
-        version_for: Callable[[int, Treatment], Version | None],
+        version_for: Callable[[str, Treatment], Version | None],
     ) -> None:  # fmt: skip
         self._knowledge, self._topic, self._scorer_for, self._version_for = knowledge, topic, scorer_for, version_for
         self._title_of = catalogue.title_of
@@ -69,9 +69,10 @@ class Server:
         return msgspec.structs.replace(made, timestamp=event.timestamp) if now != event.timestamp else made
 
     def on_request(self, state: UserState, now_ms: int, k: int, assignment: Assignment = NONE) -> Recommendation:
-        """The user's list at ``now_ms``, ``k`` long, without an event that asks for it."""
+        """The user's list at ``now_ms``, ``k`` long, without an event that asks for it. Who asks again, and nothing has happened
+        meanwhile, gets the same ``request_id``; lists of another length are others."""
         now = max(now_ms, state.last_ms)
-        name = f"r-{hash_id(f'get/{state.user_id}/{now}/{state.offset}'):016x}"
+        name = f"r-{hash_id(f'get/{k}/{now}/{state.offset}/{state.user_id}'):016x}"
         made = self._make(name, state, now, k, None, assignment)
         after = After(state.partition, state.offset) if state.offset >= 0 else None
         return msgspec.structs.replace(made, after=after)
@@ -94,7 +95,7 @@ class Server:
     def _ranked(
         self, name: str, state: UserState, now: int, k: int, treatment: Treatment
     ) -> tuple[list[RecommendedItem], Version | None, Ranked, float | None]:
-        version = self._version_for(state.hash, treatment)
+        version = self._version_for(state.user_id, treatment)
         ranked = self._scorer_for(treatment).rank(state, now, k, self._x, version, treatment)
         propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
         return self.reasoned(ranked, state, self._x), version, ranked, propensity

@@ -5,6 +5,8 @@ At a share of the moments both versions' lists are made and judged by the same n
 NDCG@20 decide: of the lists as they would be shown, all sources blended, and of the versions' own lists (the blend soon
 learns to do without a bad source, so the first alone would let a useless version through). Each has an interval that holds
 at every look (`online_models.confidence_sequence`); a version is harmful if one of them is below zero for all that is known.
+
+Who sees it, and when an interval says enough, is decided as in an experiment: by the split of a salt, and by the rule of guardrails.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from typing import Annotated
 import msgspec
 
 from online_models.confidence_sequence import ConfidenceSequence
-from online_models.items import hash_id
+from online_models.experiments.guardrails import Verdict, judge
+from online_models.experiments.split import BUCKETS, bucket, seed_of
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+SALTS = "model/"
+"""What the salts of trials begin with."""
 
 
 class TrialConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,30 +56,33 @@ class Phase(str, Enum):
     ROLLED_BACK = "rolled_back"
 
 
+def salt_of(version: str) -> str:
+    """Of the split by which some users see a version on trial: those of the first buckets."""
+    return f"{SALTS}{version}"
+
+
 class Trial:
     """Of the version named ``candidate``. Which users see it and which moments are compared depends on ids alone."""
 
     def __init__(self, candidate: str, config: TrialConfig, phase: Phase = Phase.SHADOW) -> None:
         self.candidate, self.config, self.phase = candidate, config, phase
         self.difference, self.own = (ConfidenceSequence(-1.0, 1.0, config.alpha / 2.0) for _ in range(2))
+        self._users, self._moments = seed_of(salt_of(candidate)), seed_of(f"{salt_of(candidate)}/compared")
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to be decided."""
         return self.phase in (Phase.KEPT, Phase.ROLLED_BACK)
 
-    def _draw(self, purpose: str, key: int) -> float:
-        return hash_id(f"{purpose}/{self.candidate}/{key}") / 2**64
-
-    def serves(self, user: int) -> bool:
-        """Whether the user (a 64-bit hash) sees the candidate."""
+    def serves(self, user_id: str) -> bool:
+        """Whether the user sees the candidate."""
         if self.phase is Phase.CANARY:
-            return self._draw("canary", user) < self.config.users
+            return bucket(self._users, user_id) < round(self.config.users * BUCKETS)
         return self.phase in (Phase.PROMOTED, Phase.KEPT)
 
-    def compares(self, event: int) -> bool:
-        """Whether the moment that this event (a 64-bit hash) begins is compared."""
-        return not self.over and self._draw("compare", event) < self.config.compared
+    def compares(self, event_id: str) -> bool:
+        """Whether the moment that this event begins is compared."""
+        return not self.over and bucket(self._moments, event_id) < round(self.config.compared * BUCKETS)
 
     def note(self, difference: float, own: float) -> bool:
         """Take the candidate's NDCG@20 minus the other's at one moment, of the blended and of the own lists; True if the
@@ -87,12 +96,12 @@ class Trial:
 
     def _phase(self) -> Phase:
         c, n = self.config, self.difference.n
-        low = self.difference.interval[0]
-        if self.difference.interval[1] < 0.0 or self.own.interval[1] < 0.0:
+        if any(judge(*sequence.interval, margin=0.0) is Verdict.BREACHED for sequence in (self.difference, self.own)):
             return Phase.ROLLED_BACK
         if self.phase is Phase.SHADOW and n >= c.shadow:
             return Phase.CANARY
-        if self.phase is Phase.CANARY and n >= 2 * c.shadow and low > -c.margin:
+        good = judge(*self.difference.interval, margin=c.margin) is Verdict.HOLDS
+        if self.phase is Phase.CANARY and n >= 2 * c.shadow and good:
             return Phase.PROMOTED
         if self.phase is Phase.CANARY and n >= c.most:
             worst = min(self.difference.mean, self.own.mean)

@@ -26,7 +26,7 @@ STORE_PATIENCE_S = 2.0
 
 Answer = tuple[int, bytes]
 Note = Callable[[Recommendation, bytes], None]
-"""Takes each list that is answered, and the body of the answer."""
+"""Takes each list that is answered and will be shown, and the body of the answer."""
 
 _INDEX = """<!doctype html>
 <html lang="en">
@@ -35,7 +35,9 @@ _INDEX = """<!doctype html>
 <h1>Headrace worker</h1>
 <p>State: {state}</p>
 <ul>
-<li><code>/recommendations/USER?k=20</code>: the list of a user, as JSON; for example <a href="recommendations/1?k=5">of user 1</a></li>
+<li><code>/recommendations/USER?k=20</code>: the list of a user, as JSON; for example
+<a href="recommendations/1?k=5&amp;expose=false">of user 1</a>.
+With <code>expose=false</code> it is for a look only, and no exposure</li>
 <li><code>/explain/USER?item=ITEM</code>: what makes the score of an item for a user, as JSON</li>
 <li><a href="readyz">/readyz</a>: whether it has its partitions and its state</li>
 <li><a href="healthz">/healthz</a>: what it is doing</li>
@@ -82,7 +84,7 @@ class WebServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     def serve(self, pipeline: Pipeline, store: SessionStore, note: Note | None = None) -> None:
-        """Answer requests from now on, and ``note`` each list."""
+        """Answer requests from now on, and ``note`` each list that will be shown."""
         self._pipeline, self._store = pipeline, store
         self._note = note or self._note
 
@@ -99,7 +101,9 @@ class WebServer:
         await self._runner.cleanup()
 
     async def _recommendations(self, request: web.Request) -> web.Response:
-        return await self._answer(self._recommend(request.match_info["user_id"], request.query.get("k")))
+        # Whoever asks for the head alone is a health check or a probe, and shows nothing.
+        expose = "false" if request.method == "HEAD" else request.query.get("expose", "true")
+        return await self._answer(self._recommend(request.match_info["user_id"], request.query.get("k"), expose))
 
     async def _explanation(self, request: web.Request) -> web.Response:
         return await self._answer(self._explain(request.match_info["user_id"], request.query.get("item", "")))
@@ -111,7 +115,7 @@ class WebServer:
         self._metrics.request_seconds.observe(time.perf_counter() - start)
         return web.Response(status=status, body=body, content_type="application/json")
 
-    async def _recommend(self, user_id: str, k_text: str | None) -> Answer:
+    async def _recommend(self, user_id: str, k_text: str | None, expose: str) -> Answer:
         try:
             pipeline, state = await self._known(user_id)
             k = pipeline.config.k
@@ -119,11 +123,14 @@ class WebServer:
                 if not (k_text.isascii() and k_text.isdecimal() and len(k_text) < 9 and 1 <= int(k_text) <= MAX_K):
                     raise _Refused(400, f"expected k from 1 to {MAX_K}, got {k_text[:32]!r}")
                 k = int(k_text)
+            if expose not in ("true", "false"):
+                raise _Refused(400, f"expected expose=true or expose=false, got {expose[:32]!r}")
         except _Refused as refused:
             return self._refuse(refused)
         made = pipeline.recommend(user_id, k, state)
         body = self._encode(made)
-        self._note(made, body)
+        if expose == "true":
+            self._note(made, body)
         return 200, body
 
     async def _explain(self, user_id: str, item_id: str) -> Answer:

@@ -198,6 +198,14 @@ def environment(source: Source) -> Iterator[Finding]:
             yield Finding(source.path, node.value.lineno, f"{node.arg}=; {remedy}")
 
 
+def patterns(source: Source) -> Iterator[Finding]:
+    """Patterns of fields that end with ``$``: it also matches before a last newline."""
+    for node in ast.walk(source.tree):
+        written = node.value if isinstance(node, ast.keyword) and node.arg == "pattern" else None
+        if isinstance(written, ast.Constant) and str(written.value).endswith("$"):
+            yield Finding(source.path, written.lineno, r"a pattern that ends with $: \Z is the end")
+
+
 def docstrings(source: Source) -> Iterator[Finding]:
     """Modules that do not say what they are."""
     if not (ast.get_docstring(source.tree) or "").strip():
@@ -241,5 +249,5 @@ def length(source: Source, limit: int, allowed: Mapping[str, str]) -> Iterator[F
 
 
 Check = Callable[[Source], Iterator[Finding]]
-CODE_CHECKS: tuple[Check, ...] = (forbidden_imports, code_as_data, environment)
+CODE_CHECKS: tuple[Check, ...] = (forbidden_imports, code_as_data, environment, patterns)
 CHECKS: tuple[Check, ...] = (*CODE_CHECKS, docstrings)

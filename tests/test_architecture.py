@@ -98,6 +98,7 @@ PLANTED = [
     ("infra/cli/settings.py", "import os\nA = os.getenv('A')", "os.getenv"),
     ("streams/x.py", "from os import environ as e", "imports os.environ"),
     ("infra/x.py", "import click\nclick.option('--a', envvar='A')", "envvar="),
+    ("streams/x.py", "from msgspec import Meta\nA = Meta(pattern='^a$')", "x.py:2: a pattern that ends with $"),
 ]
 
 

@@ -19,6 +19,7 @@ from infra.quality import ader, bench, logs, plot, tables
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup
 from infra.settings import Settings, with_settings
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from streams.config import PipelineConfig
 from streams.warm_up import warm_up
@@ -130,9 +131,9 @@ def quality(
 
 def _write(out: Path, results: list[dict[str, Any]]) -> None:
     """JSON, tables and plot of the sets that are done: the next one may take hours."""
-    out.write_bytes(msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
-    out.with_suffix(".md").write_text(tables.page(results), "utf-8")
-    out.with_suffix(".svg").write_text(plot.svg(plot.panels(results)), "utf-8")
+    write_whole(out, msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
+    write_whole(out.with_suffix(".md"), tables.page(results).encode())
+    write_whole(out.with_suffix(".svg"), plot.svg(plot.panels(results)).encode())
 
 
 def _plan(

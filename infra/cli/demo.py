@@ -6,7 +6,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,8 @@ from infra.worker_pages import by_arm, quality
 from streams.warm_up import warm_up
 
 NO_FIGURE = "–"
+SAY_EVERY_S = 10.0
+"""Between two lines about how far it is, where the output is no terminal."""
 
 
 @click.command(
@@ -72,7 +74,8 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         )
 
         def say(what: str) -> None:
-            console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}")
+            line = f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}"
+            console.print(line, soft_wrap=not console.is_terminal)
 
         say(f"reading The Complete Journey, {events:,} purchases out of a year of grocery baskets (some seconds)")
         shop = demo.fetch_shop(folder, events)
@@ -96,7 +99,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
         missing = demo_retrain.missing()
         retrain = None if missing else stack.enter_context(demo_retrain.Retrain(settings, folder, config))
         play = Play(settings, shop, workers, watch, models, retrain)
-        _play(console, shop, watch, models, play, retrain)
+        _play(console, shop, watch, models, play, retrain, say)
         say("every event has been learned and answered")
         result, readout = demo_experiment.result_of(settings, experiment, folder)
         say("experiment read out, from topics events and recommendations")
@@ -119,8 +122,10 @@ def _play(
     models: ModelWatch,
     play: Play,
     retrain: Retrain | None,
+    say: Callable[[str], None],
 ) -> None:
-    """Play the log and show what comes out."""
+    """Play the log and show what comes out; who reads it in a file is told now and then how far it is."""
+    said = time.monotonic()
     bar = Progress(
         TextColumn("{task.description:<16}"), BarColumn(40), TextColumn("{task.completed:>9,.0f} of {task.total:,.0f}")
     )
@@ -131,6 +136,11 @@ def _play(
             time.sleep(0.1)
             bar.update(sent, completed=play.player.sent)
             bar.update(lists, completed=len(watch.answered))
+            if not console.is_terminal:
+                if time.monotonic() - said >= SAY_EVERY_S:
+                    said = time.monotonic()
+                    say(_so_far(play, shop, watch))
+                continue
             model = ""
             if retrain is not None:
                 model = demo_retrain.doing(retrain, models.overview, play.compared, time.monotonic)
@@ -138,6 +148,16 @@ def _play(
                 _doing(play), quality(play.pages), shop, watch, play.speed is not None, model, by_arm(play.pages)
             )
             live.update(Group(bar, told))
+
+
+def _so_far(play: Play, shop: demo.Shop, watch: demo.Watch) -> str:
+    """How far it is, in a line."""
+    found = quality(play.pages)
+    figures = [
+        f"HR@20 {LISTS[name]} {found[name]['hr_at_20']:.3f}" for name in LISTS if found.get(name, {}).get("hr_at_20")
+    ]
+    counts = f"{play.player.sent:,} of {shop.events:,} events published", f"{len(watch.answered):,} lists received"
+    return f"{', '.join((*counts, *figures))}; {_doing(play)}"
 
 
 def _doing(play: Play) -> str:
@@ -174,12 +194,17 @@ def _now(
         table.add_row("latency", f"p50 {watch.latency(0.5):,.1f} ms, p99 {watch.latency(0.99):,.1f} ms")
     for name in LISTS:
         figure = quality.get(name, {}).get("hr_at_20", 0.0)
-        table.add_row(f"HR@20 {LISTS[name]}", f"{figure:.3f} [dim]lately[/dim]" if figure else NO_FIGURE)
+        told = f"{figure:.3f} [dim]lately, of {demo_tables.OF_WHICH[name]}[/dim]"
+        table.add_row(f"HR@20 {LISTS[name]}", told if figure else NO_FIGURE)
     if arms:
         figures = ", ".join(f"{arm.partition('/')[2]} {figure:.3f}" for arm, figure in arms.items())
-        table.add_row("experiment", f"HR@20 fresh: {escape(figures)} [dim]so far[/dim]")
+        table.add_row(
+            "experiment", f"HR@20 fresh, by variant: {escape(figures)} [dim]so far; read out at the end[/dim]"
+        )
     if model:
         table.add_row("deep model", escape(model))
+    if any(of.get("hr_at_20") for of in quality.values()):
+        table.add_row("", f"[dim]{demo_tables.HIT_RATE}[/dim]")
     last = watch.last
     if last is not None and last.items:
         top = last.items[0]
@@ -191,7 +216,7 @@ def _now(
 def _stay(console: Console, settings: Settings, workers: list[Service], readout: Path) -> None:
     console.print(f"\nStill running. Broker {settings.broker}, Redis {redact(settings.redis)}")
     for worker in workers:
-        console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5'")
+        console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5&expose=false'")
     prefix = f" --topic-prefix {settings.topic_prefix}" if settings.topic_prefix else ""
     again = f"headrace experiment readout {readout.stem} --broker {settings.broker}{prefix} --tuning {TUNING}"
     console.print(f"  {again}", soft_wrap=True)

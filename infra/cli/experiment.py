@@ -11,17 +11,19 @@ from typing import IO
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.experiment_off_policy import command as off_policy
 from infra.cli.experiment_plan import command as plan
 from infra.cli.experiment_readout import command as readout
 from infra.cli.helps import Group
+from infra.cli.parameters import AS_JSON
 from infra.records import when
 from infra.settings import Settings, with_settings
+from infra.text import printable
 from online_models.errors import InputError
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
 _NAME = click.argument("name", metavar="NAME")
 _WIDTH = 160
@@ -145,7 +147,7 @@ def delete(name: str, settings: Settings) -> None:
 
 
 @command.command("list", short_help="Print all experiments.", examples=["headrace experiment list"])
-@_JSON
+@AS_JSON
 @with_settings
 def list_experiments(as_json: bool, settings: Settings) -> None:
     """Print all experiments, those that run first."""
@@ -166,14 +168,21 @@ def list_experiments(as_json: bool, settings: Settings) -> None:
     for e in found:
         d = e.definition
         table.add_row(
-            d.name, e.state, shares(e), d.unit, d.layer or "", when(e.created), when(e.changed), e.by, _plain(e.reason)
+            d.name,
+            e.state,
+            shares(e),
+            d.unit,
+            d.layer or "",
+            when(e.created),
+            when(e.changed),
+            *(escape(printable(text)) for text in (e.by, e.reason)),
         )
     console.print(table)
 
 
 @command.command("show", short_help="Print one experiment.", examples=["headrace experiment show knn-off"])
 @_NAME
-@_JSON
+@AS_JSON
 @with_settings
 def show(name: str, as_json: bool, settings: Settings) -> None:
     """Print how NAME stands, how its shares have changed, and what its definition says. --json has every field."""
@@ -238,8 +247,3 @@ def _units(file: IO[bytes], path: str) -> Iterator[str]:
         if not unit.strip():
             raise InputError("a unit a line", f"nothing in line {number} of {path}", "remove the line")
         yield unit
-
-
-def _plain(text: str) -> str:
-    """Text of a record that may be shown on a terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

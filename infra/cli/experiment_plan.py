@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from infra.cli.helps import Command
+from infra.cli.parameters import AS_JSON, TUNING
 from infra.settings import Settings, with_settings
 
 
@@ -59,16 +60,9 @@ from infra.settings import Settings, with_settings
 )
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
 @click.option("--power", type=click.FloatRange(0.5, 1, max_open=True), default=0.8, show_default=True)
-@click.option(
-    "--tuning",
-    metavar="N",
-    type=click.FloatRange(1),
-    default=5_000.0,
-    show_default=True,
-    help="Of `readout`: units at which its intervals are narrowest.",
-)
+@TUNING
 @click.option("--once", is_flag=True, help="It will be looked at only once, at its end.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@AS_JSON
 @with_settings
 def command(
     rate: float | None, mean: float | None, sd: float | None, correlation: float, effect: float | None, units: int | None,

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.cli.helps import Command
-from infra.cli.parameters import Duration
+from infra.cli.parameters import TUNING, Duration
 from infra.settings import Settings, with_settings
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,14 +67,7 @@ RECORDED = "recorded"
     show_default=True,
     help="Fewest of a variant for a result.",
 )
-@click.option(
-    "--tuning",
-    metavar="N",
-    type=click.FloatRange(1),
-    default=5_000.0,
-    show_default=True,
-    help="Units at which intervals are narrowest.",
-)
+@TUNING
 @click.option(
     "--correction",
     type=click.Choice(["holm", "bh"]),
@@ -124,7 +118,7 @@ def command(
         if html is not None:
             from infra.web.readout_page import page
 
-            html.write_text(page(result), "utf-8")
+            write_whole(html, page(result).encode())
         if as_json:
             click.echo(experiment_readout.as_json(result))
         else:

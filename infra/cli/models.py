@@ -14,6 +14,7 @@ from rich.table import Table
 from infra.cli.helps import Group
 from infra.records import when
 from infra.settings import Settings, with_settings
+from infra.text import printable
 
 if TYPE_CHECKING:
     from infra.models import Known, Models
@@ -75,7 +76,7 @@ def show(version: str, as_json: bool, settings: Settings) -> None:
         return
     click.echo(f"{found.version}: {found.state}")
     for name, text in [*_facts(found), *((f"worker {w.worker}", _step(w, version)) for w in workers)]:
-        click.echo(f"  {name:<16} {_plain(text)}")
+        click.echo(f"  {name:<16} {printable(text)}")
 
 
 @command.command(
@@ -157,7 +158,7 @@ def _versions(versions: list[Known]) -> Table:
         by = known.decision.by if known.decision else ""
         moments = "" if known.moments is None else f"{known.moments:,}"
         cells = (known.version, when(known.announcement.created), known.state, by, moments, _difference(known))
-        table.add_row(*(escape(_plain(cell)) for cell in cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     return table
 
 
@@ -168,7 +169,7 @@ def _workers(workers: list[WorkerStatus]) -> Table:
     for w in workers:
         moments = f"{w.moments:,}" if w.moments else ""
         cells = (w.worker, w.live or "none", w.candidate or "", w.step, moments, when(w.created), w.error)
-        table.add_row(*(escape(_plain(cell)) for cell in cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     return table
 
 
@@ -204,8 +205,3 @@ def _step(worker: WorkerStatus, version: str) -> str:
     if worker.candidate == version:
         parts += [f"{worker.moments:,} moments" if worker.moments else "", worker.error]
     return ", ".join(part for part in parts if part)
-
-
-def _plain(text: str) -> str:
-    """Text of a record that may be shown on a terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

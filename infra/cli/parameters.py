@@ -7,6 +7,16 @@ from datetime import datetime, timezone
 
 import click
 
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+TUNING = click.option(
+    "--tuning",
+    metavar="N",
+    type=click.FloatRange(1),
+    default=5_000.0,
+    show_default=True,
+    help="Units at which the intervals of the read-out are narrowest.",
+)
+
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _EARLIEST_MS = 100_000_000_000
 

@@ -18,8 +18,8 @@ from infra.settings import Settings, settings_file, with_settings
 from infra.tuning.run import Found, Plan, as_json, figures, tune
 from infra.tuning.search import Result
 from infra.tuning.space import Space
-from infra.tuning.state import write_whole
 from infra.tuning.toml import written
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from online_models.metrics import NAMES
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from infra.text import printable
 from online_models.errors import InputError
 
 from . import times
-from .rows import BadRow, Convert, Fields, identifier, number, printable
+from .rows import BadRow, Convert, Fields, identifier, number
 
 REQUIRED = ("timestamp", "user_id", "item_id")
 OPTIONAL = ("event_type", "event_id", "session_id", "value", "request_id", "context")

@@ -29,15 +29,6 @@ Row = tuple[int, Sequence[Any] | BadRow]
 Rows = Iterator[Row]
 
 
-def printable(text: str) -> str:
-    """Text that may be shown on a terminal, whatever was in the file.
-
-    >>> printable("a\\x1b[2Jb")
-    'a\ufffd[2Jb'
-    """
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
 def identifier(value: object) -> str:
     """Text of an id that may have been read as a number.
 

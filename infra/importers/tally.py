@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from infra.text import printable
 from streams.config import DEFAULT_WEIGHTS
 
-from .rows import BLANK, BadRow, printable
+from .rows import BLANK, BadRow
 
 _MAX_WORDS = 32
 

@@ -43,7 +43,7 @@ class Reader:
         """
         p = self._pipeline
         state = state or self.sessions.peek(event.user_id) or self.nobody(event)
-        version = p.versions.version_for(state.hash)
+        version = p.versions.version_for(state.user_id)
         ranked = self._scorer.rank(state, event.timestamp, p.config.k, self._x, version, self._treatment)
         ids = p.knowledge.items.ids
         return [ids[row] for row in ranked.rows.tolist()], ranked.levels()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from infra.whole_files import write_whole
 from online_models.errors import InputError
 from streams import recorded_log
 from streams.contracts.events import Event
@@ -59,16 +59,6 @@ def alone(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"one search on {path}", "another one at work", "wait for it, or set --out") from None
         yield
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or whoever comes after a crash, finds all of it or what was there before."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def part_of(path: str, share: float) -> tuple[int, str]:

@@ -32,6 +32,18 @@ class Guarded:
     high: float
 
 
+def judge(low: float, high: float, margin: float) -> Verdict:
+    """What an interval of a gain says of a loss of ``margin``, in its units: non-inferiority. The verdict holds as often as the
+    interval does.
+
+    >>> judge(-0.02, 0.01, margin=0.03), judge(-0.02, 0.01, margin=0.02), judge(-0.02, -0.01, margin=0.0)
+    (<Verdict.HOLDS: 'holds'>, <Verdict.UNDECIDED: 'undecided'>, <Verdict.BREACHED: 'breached'>)
+    """
+    if low > -margin:
+        return Verdict.HOLDS
+    return Verdict.BREACHED if high < -margin else Verdict.UNDECIDED
+
+
 def guard(
     effect: Effect | NoResult,
     margin: float,
@@ -56,6 +68,4 @@ def guard(
         return Guarded(Verdict.UNDECIDED, -inf, inf)
     low, high = lower_bound(effect, alpha, tuning), upper_bound(effect, alpha, tuning)
     worst, best = (low, high) if higher_is_better else (-high, -low)
-    if worst > -margin:
-        return Guarded(Verdict.HOLDS, low, high)
-    return Guarded(Verdict.BREACHED if best < -margin else Verdict.UNDECIDED, low, high)
+    return Guarded(judge(worst, best, margin), low, high)

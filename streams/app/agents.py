@@ -1,6 +1,6 @@
 """The Faust application: one agent that draws micro-batches, and what has to happen when partitions come and go.
 
-    start      web → snapshot → tail of `interactions` → catalogue → join the group
+    start      web → snapshot → experiments → tail of `interactions` → catalogue → join the group
     assigned   read `interactions` to its end (the barrier), settle whose the rest is, begin at the committed offsets
     revoked    finish the batch in flight, acknowledge everything that is done, commit
     stop       the same, then a last snapshot
@@ -206,11 +206,11 @@ class Headrace(faust.App):  # type: ignore[misc]
         rim.partitions = len(committed)
         self._log = InteractionLog(self._tails[0], pipeline, self.worker.encode(), rim.processed)
         folder = self.options.data_dir / "snapshots" / f"{names.prefix}{self._config.group}"
-        await self._restore(folder, committed)
-        self._keeper = SnapshotKeeper(pipeline, self._log, folder, self.worker, self._config, self.metrics)
         models = self.options.data_dir / "models" / f"{names.prefix}{self._config.group}"
         self._feeds = Feeds(brokers, names, pipeline, models, self._publisher, self.worker, self.metrics)
         self._tails += self._feeds.tails
+        await self._restore(folder, committed)
+        self._keeper = SnapshotKeeper(pipeline, self._log, folder, self.worker, self._config, self.metrics)
         await self._feeds.catch_up()
         self._watch(pipeline)
         self._asked = Asked(self._publisher, names.recommendations, self.metrics)
@@ -226,6 +226,7 @@ class Headrace(faust.App):  # type: ignore[misc]
         await self._log.check(positions)
         if found:
             self._pipeline.restore(found[0])
+        await self._feeds.catch_up_experiments()
         count = await self._log.recover(committed)
         what = "a snapshot" if found else "no snapshot"
         log.info(

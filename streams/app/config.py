@@ -20,7 +20,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch when partitions move. ``batch_buffer``: fetched events that may wait for their micro-batch.
     """
 
-    group: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "headrace"
+    group: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}\Z")] = "headrace"
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
     batch_buffer: Annotated[int, msgspec.Meta(ge=1)] = 2048
     commit_s: Seconds = 1.0

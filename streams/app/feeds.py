@@ -33,20 +33,26 @@ class Feeds:
         items, experiments = Tail(brokers, names.items), Tail(brokers, names.experiments)
         self._catalogue = CatalogueFeed(items, pipeline.catalogue_update, metrics.items_refused.inc)
         self._experiments = ExperimentFeed(experiments, partial(pipeline.run_experiments, at_once=False))
-        self._arms = pipeline.arms
+        self._arms, self._knowledge = pipeline.arms, pipeline.knowledge
         self._work: asyncio.Future[object] | None = None
         self._models = ModelFeed.of(brokers, names, pipeline, models, publisher, worker)
         self._started, self._drift = (items, experiments), names.drift
         self.tails = (items, experiments, *self._models.tails)
         """What they read; whoever owns the feeds stops them."""
 
-    async def catch_up(self) -> None:
-        """Read all topics to their ends; what is found is in effect. Raises ServiceError where one is missing, or the one for drifts."""
+    async def catch_up_experiments(self) -> None:
+        """Read topic `experiments` to its end, before what was learned is read again, until `catch_up`: it says which models learned
+        it. Raises ServiceError where a topic is missing."""
         for tail in self._started:
             await tail.start({})
         await self._started[0].require(self._drift)
-        await self._catalogue.catch_up()
         await self._experiments.catch_up()
+        self._knowledge.recovering = True
+
+    async def catch_up(self) -> None:
+        """Read the other topics to their ends; what is found is in effect."""
+        self._knowledge.recovering = False
+        await self._catalogue.catch_up()
         while (work := self._arms.make()) is not None:
             work()
         await self._models.catch_up()

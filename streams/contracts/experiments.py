@@ -8,7 +8,7 @@ import msgspec
 
 from .models import Announcement
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*\Z")]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)]
 Items = Annotated[tuple[str, ...], msgspec.Meta(max_length=1_000)]
@@ -111,7 +111,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     conversions: tuple[str, ...] = ("purchase",)
     metric: Metric = "ctr"
     guardrails: Annotated[tuple[Guardrail, ...], msgspec.Meta(max_length=10)] = ()
-    alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, msgspec.Meta(ge=1e-9, lt=0.5)] = 0.05
     forced: Annotated[dict[str, str], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=dict)
     on_harm: Literal["stop", "warn"] = "stop"
 

@@ -9,10 +9,10 @@ import msgspec
 SLOT = "deep"
 """The key of all announcements on topic ``models``: there is one place for a model, and compaction keeps its latest announcement."""
 
-Version = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
+Version = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")]
 """A version's name; it is also the name of its folder."""
 
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):

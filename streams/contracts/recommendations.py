@@ -42,7 +42,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
 class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Experiment and variant that a list was made under. ``share``: of all units that had the variant then, since the ``ramp``-th
     change of shares. ``unit``: what was assigned, where that is not the user. ``forced``: by name,
-    not by the split."""
+    not by the split. ``begun``: when the experiment was (ms), which tells it from another one of the same name."""
 
     name: str
     variant: str
@@ -50,6 +50,7 @@ class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str | None = None
     ramp: int = 0
     forced: bool = False
+    begun: int = 0
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

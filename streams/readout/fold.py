@@ -59,13 +59,14 @@ class _Partition:
 
 
 class Readout:
-    """One experiment's sums. ``partitions``: of `events` that are folded here (None: all); others' tallies can be added."""
+    """One experiment's sums. ``partitions``: of `events` that are folded here (None: all); others' tallies can be added.
+    ``begun``: see `Units`."""
 
     def __init__(
-        self, definition: Definition, period_s: int = 86_400, partitions: frozenset[int] | None = None
+        self, definition: Definition, period_s: int = 86_400, partitions: frozenset[int] | None = None, begun: int = 0
     ) -> None:
-        self._definition = definition
-        self._tally = Tally(definition, period_s)
+        self._definition, self._begun = definition, begun
+        self._tally = Tally(definition, period_s, begun)
         self._wanted = partitions
         self._partitions: dict[int, _Partition] = {}
         self._strangers: OrderedDict[str, list[ListRecord]] = OrderedDict()
@@ -144,7 +145,7 @@ class Readout:
     def _of(self, partition: int) -> _Partition:
         part = self._partitions.get(partition)
         if part is None:
-            part = self._partitions[partition] = _Partition(Units(self._definition))
+            part = self._partitions[partition] = _Partition(Units(self._definition, begun=self._begun))
         return part
 
     def _number(self) -> int:

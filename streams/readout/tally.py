@@ -51,10 +51,10 @@ Cell = tuple[str, int, int]
 class Tally:
     """The sums of one experiment. Tallies of different partitions add up to that of all."""
 
-    def __init__(self, definition: Definition, period_s: int = 86_400) -> None:
+    def __init__(self, definition: Definition, period_s: int = 86_400, begun: int = 0) -> None:
         if period_s < 1:
             raise InputError("periods of at least 1 s", str(period_s), "a day is usual")
-        self.name, self.period_s, self.digest = definition.name, period_s, digest(definition)
+        self.name, self.period_s, self.digest = definition.name, period_s, digest(definition, begun)
         shared = definition.method == "interleave"
         self.variants = (INTERLEAVED,) if shared else tuple(v.name for v in definition.variants)
         self.metrics = SHARED if shared else METRICS
@@ -165,10 +165,10 @@ class Tally:
         }  # fmt: skip
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], definition: Definition) -> Tally:
+    def from_plain(cls, plain: Mapping[str, Any], definition: Definition, begun: int = 0) -> Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
-            out = cls(definition, plain["period_s"])
+            out = cls(definition, plain["period_s"], begun)
             if plain["v"] != 2:
                 raise InputError("a tally of version 2", f"version {plain['v']}", "count again, with `readout --save`")
             if plain["experiment"] != out.name:
@@ -196,8 +196,9 @@ class Tally:
 COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten")
 
 
-def digest(definition: Definition) -> str:
-    """Of everything that a definition says but traffic and weights, which a ramp may change: 16 hex digits.
+def digest(definition: Definition, begun: int = 0) -> str:
+    """Of everything that a definition says but traffic and weights, which a ramp may change, and of when it was ``begun`` (ms, where
+    that is known): 16 hex digits.
 
     >>> from streams.contracts.experiments import Variant
     >>> one = Definition(name="x", variants=(Variant(name="a"), Variant(name="b")))
@@ -207,14 +208,14 @@ def digest(definition: Definition) -> str:
     """
     variants = tuple(msgspec.structs.replace(v, weight=1.0) for v in definition.variants)
     plain = msgspec.json.encode(msgspec.structs.replace(definition, variants=variants, traffic=1.0), order="sorted")
-    return hashlib.sha256(plain).hexdigest()[:16]
+    return hashlib.sha256(plain + (b"/%d" % begun if begun else b"")).hexdigest()[:16]
 
 
 def _of_another(name: str, expected: str, actual: object) -> InputError:
     return InputError(
         f"a tally of {name} under definition {expected}",
         f"one under definition {actual}",
-        "add what was counted under one definition; what a ramp changes is no part of it",
+        "add what was counted of one experiment under one definition; what a ramp changes is no part of it",
     )
 
 

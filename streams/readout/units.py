@@ -47,11 +47,14 @@ class ListRecord(msgspec.Struct, frozen=True):
 
 
 class Units:
-    """The fold. ``changed`` are units whose columns are not as the sums hold them; `settled` hands them over."""
+    """The fold. ``changed`` are units whose columns are not as the sums hold them; `settled` hands them over.
 
-    def __init__(self, definition: Definition, resting: int = RESTING) -> None:
+    ``begun``: when the experiment was (ms), so that lists of another one of its name are nobody's; 0: that is not known.
+    """
+
+    def __init__(self, definition: Definition, resting: int = RESTING, begun: int = 0) -> None:
         d = self._definition = definition
-        self._name, self._window = d.name, d.attribution_s * 1000
+        self._name, self._begun, self._window = d.name, begun, d.attribution_s * 1000
         self._clicks, self._conversions = frozenset(d.clicks), frozenset(d.conversions)
         self._judged = self._clicks | self._conversions
         self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
@@ -77,7 +80,7 @@ class Units:
         return True
 
     def _show(self, user: User, record: ListRecord) -> None:
-        mine = next((e for e in record.experiments if e.name == self._name and not e.forced), None)
+        mine = next((e for e in record.experiments if self._is_mine(e)), None)
         items = array("Q", [hash_id(item.item_id) for item in record.items[:JUDGED]])
         made = Shown(hash_id(record.request_id), record.timestamp, items, mine)
         if self._sides:
@@ -86,6 +89,10 @@ class Units:
         user.note_list(made)
         if not self._on_impression:
             self._expose(user, record.user_id, made, record.timestamp)
+
+    def _is_mine(self, e: Exposed) -> bool:
+        another = e.begun and self._begun and e.begun != self._begun
+        return e.name == self._name and not e.forced and not another
 
     def take_event(self, event: Event) -> None:
         """The next event of the partition, which a list answers."""

@@ -27,6 +27,7 @@ class Exposed(msgspec.Struct, frozen=True):
     unit: str | None = None
     ramp: int = 0
     forced: bool = False
+    begun: int = 0
 
 
 @dataclass(slots=True, eq=False)

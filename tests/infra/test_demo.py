@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import time
@@ -52,7 +53,9 @@ def test_no_figure_before_there_is_one(shop: demo.Shop) -> None:
     watch.published, watch.first_s, watch.last_s = 500, 10.0, 12.0
     text = text_of(shown._now("x", {"blend": {"hr_at_20": 0.25}}, shop, watch, False))
     assert "250 (at full speed)" in text
-    assert "0.250 lately" in text
+    told = " ".join(text.split())
+    assert "0.250 lately, of the list made at the moment of the purchase" in told
+    assert "HR@20: share of the purchases that were among the first 20 items of the list" in told
 
 
 class Played:
@@ -80,6 +83,42 @@ class Played:
 )
 def test_says_what_it_waits_for(played: Any, told: str) -> None:
     assert told in shown._doing(played)
+
+
+class Steps(Played):
+    """One that is over after so many steps."""
+
+    compared = None
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(False, 10, None)
+        self.left = steps
+        found = {("headrace_pipeline_moments", ""): 7.0, ("headrace_pipeline_hr_at_20", "blend"): 0.25}
+        self.pages = [found] if steps > 2 else []
+        self.player = type("P", (), {"sent": 12, "running": contextlib.nullcontext})
+
+    def step(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_a_file_is_told_how_far_it_is(shop: demo.Shop, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    monkeypatch.setattr(shown, "SAY_EVERY_S", 0.0)
+    said: list[str] = []
+    file = io.StringIO()
+    console = Console(file=file)
+    watch = demo.Watch(Settings(), answered={"1", "2"})
+    shown._play(console, shop, watch, None, Steps(steps), None, said.append)  # type: ignore[arg-type]
+    figure = ", HR@20 fresh (blend) 0.250" if steps == 3 else ""
+    doing = "publishing three quarters of the log as fast as it goes"
+    line = f"12 of 100 events published, 2 lists received{figure}; {doing}"
+    assert said == [line] * steps
+    assert file.getvalue() == ""
+    monkeypatch.setattr(shown, "SAY_EVERY_S", 60.0)
+    said.clear()
+    shown._play(console, shop, watch, None, Steps(2), None, said.append)  # type: ignore[arg-type]
+    assert said == []
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

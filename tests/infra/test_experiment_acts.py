@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from infra import experiment_readout, experiments
+from infra.cli.experiment import command
 from infra.experiment_readout import Follower, act, better_shares, merged, of_files, save
+from infra.experiment_shown import as_text
 from infra.settings import load
 from online_models.errors import InputError
 from online_models.experiments import bandit
@@ -171,6 +174,35 @@ def test_sums_of_files_are_those_of_the_topics(recorded: tuple[Experiment, str, 
         of_files(e, str(tmp_path / "d.jsonl"), published, 86_400)
 
 
+def test_the_page_and_the_sums_are_never_half_written(recorded: tuple[Experiment, str, str], tmp_path: Path) -> None:
+    """What is written takes the old file's place: whoever has that open reads it to its end."""
+    e, log, published = recorded
+    (tmp_path / "x.yaml").write_text(as_text(e))
+    old = {}
+    for name in ("page.html", "sums.json"):
+        (tmp_path / name).write_text("old")
+        old[name] = (tmp_path / name).open()
+    arguments = [
+        "--file",
+        "x.yaml",
+        "--log",
+        log,
+        "--published",
+        published,
+        "--html",
+        "page.html",
+        "--save",
+        "sums.json",
+    ]
+    arguments = [str(tmp_path / a) if (tmp_path / a).is_file() else a for a in arguments]
+    found = CliRunner().invoke(command, ["readout", *arguments], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    for name, file in old.items():
+        with file:
+            assert file.read() == "old"
+        assert len((tmp_path / name).read_text()) > 1_000
+
+
 def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
     e = alone(definition(), 5)
     grown, other = ramp(e, {}, 0.5, 9), alone(definition(name="y"), 20)
@@ -182,6 +214,7 @@ def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
             (b"y", msgspec.json.encode(other)),
             (b"x", b"{"),
             (b"x", None),
+            (b"x", msgspec.json.encode(alone(definition(), 30))),  # another one, of the same name
         )
     ]
     client = client_of({Partition(SETTINGS.topics.experiments): records})

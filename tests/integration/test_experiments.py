@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from infra import experiments, topics
 from infra.cli import cli
 from infra.settings import Settings
+from online_models.errors import InputError
 from online_models.experiments.split import Split, allocate, counts
-from streams import experiment_rules
+from streams import experiment_rules, snapshots
+from streams.contracts.experiments import Experiment
 from streams.contracts.interactions import Interaction
+from streams.experiment_feed import fold
 from tests.integration.stream_support import Worker, answered, await_answers, lists, publish, shop_events, until
 
 DEFINITION = """
@@ -102,7 +107,7 @@ def test_assignments_and_counts_survive_a_ramp_and_the_death_of_a_worker(
 
 
 def test_what_is_asked_for_over_http_is_an_exposure(settings: Settings, tmp_path: Path, file: Path) -> None:
-    """With lists that count when they are seen. The second is the first again, longer."""
+    """With lists that count when they are seen. The second is longer, the third asked for by who only looks."""
     topics.create(settings, partitions=2)
     file.write_text(DEFINITION.replace("traffic: 0.5", "traffic: 1\nexposure: impression"))
     experiment(settings, "start", str(file))
@@ -111,8 +116,9 @@ def test_what_is_asked_for_over_http_is_an_exposure(settings: Settings, tmp_path
     with Worker(settings, tmp_path).ready() as worker:
         publish(settings, events)
         await_answers(settings, events)
-        shown, _ = (worker.get(f"/recommendations/{user}?k={k}")[1] for k in (5, 6))
+        shown, *_ = (worker.get(f"/recommendations/{user}?k={k}")[1] for k in ("5", "7&expose=false", "6"))
         until(lambda: 'headrace_asked_total{what="published"} 2.0' in worker.get("/metrics")[1], 10)
+        assert sorted(len(x["items"]) for x in lists(settings) if x["caused_by"] is None) == [5, 6]
         assert shown["after"]["offset"] >= 0
         seen = dict(events[-1], request_id=shown["request_id"])
         later = [
@@ -164,8 +170,29 @@ def test_a_stop_holds_against_who_read_before_it(settings: Settings, file: Path)
     late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
     assert experiments.write(settings, late).state == "stopped"
     assert experiments.read(settings)["x"].state == "stopped"
-    last = list(topics.records(settings, settings.topics.experiments))[-1]
-    assert msgspec.json.decode(last.value)["state"] == "stopped"
+    records = list(topics.records(settings, settings.topics.experiments))
+    assert [msgspec.json.decode(r.value)["state"] for r in records] == ["running", "stopped", "running", "stopped"]
+    compacted: dict[str, Experiment] = {}
+    fold(compacted, records[-1].key, records[-1].value)
+    assert compacted["x"].state == "stopped", "what a worker reads that begins after compaction"
+    with pytest.raises(InputError, match="an experiment that runs, got x, which was stopped"):
+        experiment_rules.ramp(compacted["x"], {"new": 3.0}, None, experiments.now_ms())
+
+
+def test_what_was_deleted_is_not_brought_back_by_a_change(settings: Settings, file: Path) -> None:
+    topics.create(settings, 1)
+    experiment(settings, "start", str(file))
+    read_before = experiments.read(settings)["x"]
+    for deleted in (["stop", "x"], ["delete", "x"]):
+        experiment(settings, *deleted)
+    late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
+    with pytest.raises(InputError, match="x as it was read, got that it was deleted meanwhile;"):
+        experiments.write(settings, late)
+    assert experiments.read(settings) == {}
+    experiment(settings, "start", str(file))
+    with pytest.raises(InputError, match="deleted meanwhile, and another one begun"):
+        experiments.write(settings, experiment_rules.stop(read_before, experiments.now_ms()))
+    assert experiments.read(settings)["x"].state == "running"
 
 
 def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:
@@ -188,9 +215,42 @@ def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings,
         for r in topics.records(settings, settings.topics.interactions)
     ]
     apart = [i for i in found if i.variant is not None]
-    assert {i.variant for i in apart} <= {"x/control", "x/new"}
+    assert {i.variant.partition("@")[0] for i in apart} <= {"x/control", "x/new"}
     assert all("apart/mf" in i.deltas and "mf" in i.deltas for i in apart if i.weight > 0)
     assert apart
+
+
+def test_arms_come_up_as_they_were_without_a_snapshot(settings: Settings, tmp_path: Path, file: Path) -> None:
+    """Bit for bit: nothing happened while they were made, and all that was learned is in the topic."""
+    topics.create(settings, 1)
+    file.write_text(DEFINITION.replace("traffic: 0.5", "learning: isolated"))
+    events = shop_events(500, users=30, seed=5)
+    with Worker(settings, tmp_path).ready() as worker:
+        publish(settings, events[:300])
+        await_answers(settings, events[:300])
+        experiment(settings, "start", str(file))
+        figures = ("headrace_experiment_running 1.0", "headrace_experiment_waiting 0.0")
+        until(lambda: all(figure in worker.get("/metrics")[1] for figure in figures), 30)
+        publish(settings, events[300:])
+        await_answers(settings, events)
+        assert worker.stop() == 0
+    before = arms(settings)
+    shutil.rmtree(settings.data_dir / "snapshots")
+    with Worker(settings, tmp_path).ready() as worker:
+        assert "restored no snapshot and 500 interactions" in worker.output
+        assert worker.stop() == 0
+    after = arms(settings)
+    assert len(before) > 20
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(array, after[name]) for name, array in before.items())
+
+
+def arms(settings: Settings) -> dict[str, Any]:
+    """The models of all arms in the latest snapshot."""
+    [folder] = (settings.data_dir / "snapshots").iterdir()
+    found = snapshots.load(folder)
+    assert found is not None
+    return {name: array for name, array in found[0].items() if name.startswith("arm")}
 
 
 @pytest.mark.slow

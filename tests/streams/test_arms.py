@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -11,7 +13,8 @@ from online_models.items import hash_id
 from streams.config import PipelineConfig
 from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment, Variant
-from streams.models import state_of
+from streams.experiment_feed import ExperimentFeed
+from streams.models import Models, state_of
 from streams.pipeline import Pipeline
 from tests.streams.test_experiments import experiment, play
 from tests.worlds import shop_log
@@ -28,12 +31,12 @@ def test_arms_learn_only_from_their_own_units():
     pipeline.run_experiments([learning_apart(1, 1)])
     outcomes = pipeline.process([(e, Source(0, n)) for n, e in enumerate(log)])
     arms = pipeline.knowledge.arms
-    assert set(arms) == {"x/control", "x/new"}
+    assert set(arms) == {"x/control@1", "x/new@1"}
     of = {o.event.user_id: o.recommendation.experiment.variant for o in outcomes}
-    assert all(o.interaction.variant == f"x/{of[o.event.user_id]}" for o in outcomes)
+    assert all(o.interaction.variant == f"x/{of[o.event.user_id]}@1" for o in outcomes)
     for name, arm in arms.items():
         alone = Pipeline()
-        mine = [(n, e) for n, e in enumerate(log) if f"x/{of[e.user_id]}" == name]
+        mine = [(n, e) for n, e in enumerate(log) if f"x/{of[e.user_id]}@1" == name]
         alone.process([(e, Source(0, n)) for n, e in mine])
         seen = {e.item_id for _, e in mine}
         rows = {i: arm.items.row(i) for i in seen}
@@ -65,10 +68,10 @@ def test_arms_survive_a_restart():
         pipeline.process(pairs[:300])
     again = Pipeline()
     again.restore({k: v.copy() for k, v in halved.snapshot().items()})
-    assert set(again.knowledge.arms) == {"x/control", "x/new"}
+    assert set(again.knowledge.arms) == {"x/control@1", "x/new@1"}
     again.run_experiments([learning_apart(3, 1)])
     again.sessions = halved.sessions
-    for arm in ("x/control", "x/new"):
+    for arm in ("x/control@1", "x/new@1"):
         states = [p.knowledge.arms[arm].model_parts() for p in (halved, again)]
         for part, model in states[0].items():
             for field, array in model.snapshot().items():
@@ -135,12 +138,12 @@ def test_each_models_steps_are_proposed_by_themselves():
             assert moved <= {"", made.variant}
             stepped.update(moved)
     assert seen > 50
-    assert min(stepped[name] for name in ("", "x/control", "x/new")) > 10
+    assert min(stepped[name] for name in ("", "x/control@1", "x/new@1")) > 10
 
 
 def test_an_arms_lists_are_made_by_its_models_and_everybodys_by_theirs():
     pipeline, same = begun(), begun()
-    pipeline.knowledge.arms["x/new"].blend.weights *= -1.0
+    pipeline.knowledge.arms["x/new@1"].blend.weights *= -1.0
     users = sorted({e.user_id for e in LOG})
     differ = set()
     for user in users:
@@ -178,7 +181,7 @@ def test_new_arms_are_made_step_by_step_while_others_learn():
         work()
         at, works = at + 1, works + 1
     assert works > 40
-    assert set(pipeline.knowledge.arms) == {"x/control", "x/new"}
+    assert set(pipeline.knowledge.arms) == {"x/control@1", "x/new@1"}
     assert pipeline.experiments.metrics({})["waiting"] == 0.0
     k = pipeline.knowledge
     for arm in k.arms.values():
@@ -232,3 +235,74 @@ def test_arms_that_are_not_wanted_any_more_are_not_made():
     pipeline.run_experiments([], at_once=False)
     assert pipeline.arms.make() is None
     assert pipeline.knowledge.arms == {}
+
+
+def relearned(interactions, running=()) -> Pipeline:
+    """What a worker that begins without a snapshot knows: the topic from its beginning, and the experiments that run now."""
+    again = Pipeline()
+    again.run_experiments(running, at_once=False)
+    again.knowledge.recovering = True
+    for interaction in interactions:
+        again.learn(interaction)
+    again.knowledge.recovering = False
+    assert again.arms.make() is None
+    return again
+
+
+def same(one: Models, other: Models) -> bool:
+    found = state_of(other.model_parts())
+    return all(np.array_equal(array, found[name]) for name, array in state_of(one.model_parts()).items())
+
+
+def test_arms_come_up_as_they_were_where_all_is_learned_again():
+    """They began in the middle of the log; what everybody learned later is none of theirs."""
+    pipeline = Pipeline()
+    made = [o.interaction for o in pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG[:200])])]
+    pipeline.run_experiments([learning_apart(3, 1)])
+    made += [o.interaction for o in pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG[200:], 200)])]
+    again = relearned(made, [learning_apart(3, 1)])
+    assert set(again.knowledge.arms) == set(pipeline.knowledge.arms) == {"x/control@1", "x/new@1"}
+    for name, arm in pipeline.knowledge.arms.items():
+        assert same(arm, again.knowledge.arms[name]), name
+        assert not same(arm, pipeline.knowledge)
+    again.sessions = pipeline.sessions
+    for user in sorted({e.user_id for e in LOG}):
+        one, other = (p.recommend(user, 20) for p in (pipeline, again))
+        assert one == other
+
+
+def test_arms_of_an_experiment_of_the_same_name_are_others():
+    """The one that was deleted has taught nothing to those of the one that runs."""
+    pipeline = Pipeline()
+    pipeline.run_experiments([learning_apart(1, 1)])
+    old = [o.interaction for o in pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG[:200])])]
+    another = msgspec.structs.replace(learning_apart(1, 1), created=9)
+    pipeline.run_experiments([another])
+    assert set(pipeline.knowledge.arms) == {"x/control@9", "x/new@9"}
+    assert all(same(arm, pipeline.knowledge) for arm in pipeline.knowledge.arms.values())
+    new = [o.interaction for o in pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG[200:300], 200)])]
+    again = relearned([*old, *new], [another])
+    for name, arm in pipeline.knowledge.arms.items():
+        assert same(arm, again.knowledge.arms[name])
+
+
+def test_a_snapshots_arms_end_with_their_experiment():
+    """It was deleted, and the record of that is gone too, while no worker ran."""
+    again = Pipeline()
+    again.restore({k: v.copy() for k, v in begun().snapshot().items()})
+    assert again.knowledge.arms
+    feed = ExperimentFeed(Nothing(), partial(again.run_experiments, at_once=False))
+    asyncio.run(feed.catch_up())
+    assert not again.knowledge.arms
+    user = LOG[0].user_id
+    assert not again.recommend(user, 20).experiments
+
+
+class Nothing:
+    """A topic without records."""
+
+    async def ends(self) -> dict[int, int]:
+        return {0: 0}
+
+    def behind(self, ends: dict[int, int]) -> list[int]:
+        return []

@@ -44,6 +44,13 @@ def test_what_was_stopped_stays_stopped_and_older_records_do_not_count() -> None
     assert feed(("x", grown), ("x", RUNNING))[0].known["x"] == grown
 
 
+def test_a_namesake_is_not_changed_by_who_means_the_one_before() -> None:
+    """Who had read the experiment that was deleted since then, and stops it now."""
+    another = msgspec.structs.replace(RUNNING, created=30, changed=30)
+    late = stop(RUNNING, 40)
+    assert feed(("x", stop(RUNNING, 20)), ("x", None), ("x", another), ("x", late))[0].known["x"] == another
+
+
 def test_records_that_are_none_are_left_out(caplog) -> None:
     uneven = msgspec.structs.replace(RUNNING, ramps=(Ramp(number=0, since=5, ranges=(("a", 10),)),))
     stranger = msgspec.structs.replace(RUNNING, ramps=(Ramp(number=0, since=5, ranges=(("z", 1_000_000),)),))

@@ -9,7 +9,7 @@ import pytest
 
 from online_models.errors import InputError
 from online_models.experiments.split import BUCKETS
-from streams.contracts.experiments import BlendChange, Definition, Guardrail, Variant
+from streams.contracts.experiments import BlendChange, Definition, FilterChange, Guardrail, Variant
 from streams.contracts.models import Announcement, TrainedOn
 from streams.experiment_rules import begin, check_over, ramp, stop
 
@@ -41,6 +41,7 @@ def started(present=(), versions=(), **more):
         ({"learning": "isolated", "start": 9}, "from the beginning"),
         ({"salt": "holdout"}, "a salt that no other split uses"),
         ({"salt": "layer/l"}, "a salt that no other split uses"),
+        ({"salt": "model/v1"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),
         ({"guardrails": (Guardrail(metric="ctr"), Guardrail(metric="ctr"))}, "one guardrail a metric"),
         ({"variants": (A, Variant(name="b", sources=("knm",)))}, r"\(knn, mf\), got knm in the sources of b"),
@@ -50,11 +51,50 @@ def started(present=(), versions=(), **more):
         ({"forced": {"u": "c"}}, r"\(a, b\), got c in the `forced` variants"),
         ({"learning": "isolated", "variants": tuple(Variant(name=n) for n in "abcde")}, "at most 4 variants .* got 5"),
         ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
+        ({"layer_share": 0.5}, "a `layer` where there is a `layer_share`"),
+        ({"holdout": 1.0}, "a holdout below 1"),
+        ({"context": {"device": ()}}, "for device, got none, which no event has"),
+        ({"clicks": ()}, "event types in `clicks`, of which ctr is made"),
+        ({"clicks": (), "metric": "conversion", "guardrails": (Guardrail(metric="ctr"),)}, "`clicks`, of which ctr is"),
+        ({"clicks": (), "conversions": (), "metric": "hr@20"}, "in `clicks` or `conversions`, of which hr@20 is made"),
+        ({"conversions": (), "metric": "revenue"}, "event types in `conversions`, of which revenue is made"),
+        ({"clicks": ("click", "impression")}, "can count as such, got 'impression'"),
+        ({"clicks": ("return",)}, "can count as such, got 'return'"),
+        ({"conversions": ("",)}, "can count as such, got ''"),
+        ({"method": "interleave", "metric": "revenue"}, "clicks as what is judged .* got revenue"),
+        ({"variants": (A, Variant(name="b", model=""))}, "got '' in the model of b"),
+        ({"variants": (A, Variant(name="b", weight=1e-9))}, "a millionth of all units or more .* got less for b"),
+        ({"variants": (Variant(name="a", weight=0), Variant(name="b", weight=0))}, "sum to more than 0"),
+        ({"traffic": 1e-7}, "got less for a, b"),
     ],
 )
 def test_refused(more, message):
     with pytest.raises(InputError, match=message):
         started(versions=("v1",), **more)
+
+
+def test_what_looks_odd_but_can_be_is_allowed():
+    """A pause before the first ramp, a guardrail on the primary metric, one metric without the other's events, returns as conversions."""
+    assert not started(traffic=0.0).ranges[0][0]
+    assert started(variants=(A, Variant(name="b", weight=0))).ranges == (("a", BUCKETS),)
+    assert started(guardrails=(Guardrail(metric="ctr"),), conversions=())
+    assert started(metric="conversion", clicks=(), conversions=("return",))
+    assert started(variants=(A, Variant(name="A")), holdout=0.9, layer="l", layer_share=0.01)
+
+
+def test_a_record_that_a_broker_would_not_take_is_refused():
+    """A million bytes are its limit; what later ramps add has to fit too."""
+    many = tuple(f"{n:0>200}" for n in range(1_000))
+    denied = [Variant(name=f"v{n}", filters=FilterChange(deny_items=many)) for n in range(5)]
+    with pytest.raises(InputError, match="so that a broker takes it, got 1,0"):
+        started(variants=tuple(denied))
+    assert len(msgspec.json.encode(started(variants=tuple(denied[:4])))) > 800_000
+
+
+def test_a_ramp_leaves_no_variant_of_some_weight_without_units():
+    with pytest.raises(InputError, match="got less for b"):
+        ramp(started(), {"a": 1e9, "b": 0.1}, None, 7)
+    assert ramp(started(), {}, 0.0, 7).ranges == ((None, BUCKETS),)
 
 
 def test_an_end_that_is_over_is_refused():

@@ -54,6 +54,13 @@ def test_of_two_that_clash_the_later_is_left_out(caplog):
         assert {e.name for o in outcomes for e in o.recommendation.experiments} == {"b"}
         assert f"experiment c is left out: expected {'changes' if 'does' in why else 'a salt'}" in caplog.text
         assert why in caplog.text
+    later = msgspec.structs.replace(experiment("a", variants=POPULAR), created=2)
+    for order in (
+        [later, first],
+        [first, later],
+    ):  # when it was begun comes before what it is called, whatever was read first
+        _, outcomes = play(LOG[:40], *order)
+        assert {e.name for o in outcomes for e in o.recommendation.experiments} == {"b"}
     one, other = (experiment(name, layer="l", layer_share=0.7) for name in "de")
     _, outcomes = play(LOG[:40], one, other)
     assert {e.name for o in outcomes for e in o.recommendation.experiments} == {"d"}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from online_models.deep import Version
-from online_models.items import hash_id
 from online_models.newcomers import Newcomers
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
@@ -113,13 +112,13 @@ def test_a_user_sees_one_version_as_long_as_the_phase_stays(tmp_path: Path) -> N
     versions.install(good(pipeline, tmp_path / "a"))
     versions.begin(bad(pipeline, tmp_path / "b"))
     assert versions.trial is not None
-    assert all(versions.version_for(hash_id(f"u{n}")) is versions.live for n in range(50))
+    assert all(versions.version_for(f"u{n}") is versions.live for n in range(50))
     versions.trial.phase = Phase.CANARY
-    seen = {n: versions.version_for(hash_id(f"u{n}")) for n in range(200)}
+    seen = {n: versions.version_for(f"u{n}") for n in range(200)}
     assert {v.name for v in seen.values() if v is not None} == {versions.live.name, versions.candidate.name}  # type: ignore[union-attr]
-    assert seen == {n: versions.version_for(hash_id(f"u{n}")) for n in range(200)}
+    assert seen == {n: versions.version_for(f"u{n}") for n in range(200)}
     for n, answering in list(seen.items())[:40]:
-        compared, rival = versions.rival_for(hash_id(f"u{n}"), hash_id(f"e{n}"))
+        compared, rival = versions.rival_for(f"u{n}", f"e{n}")
         assert compared
         assert {answering, rival} == {versions.live, versions.candidate}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from online_models.confidence_sequence import ConfidenceSequence
-from online_models.items import hash_id
-from streams.trial import Phase, Trial, TrialConfig
+from online_models.experiments.split import Split, allocate, counts
+from streams.trial import Phase, Trial, TrialConfig, salt_of
 
 CONFIG = TrialConfig(shadow=100, most=4_000, watch=6_000)
 
@@ -46,8 +46,8 @@ def test_a_harmful_one_gets_nobody(harm: float) -> None:
     assert seen[-1] is Phase.ROLLED_BACK
     assert Phase.PROMOTED not in seen
     assert trial.difference.n < 2_000
-    assert not trial.serves(5)
-    assert not trial.compares(5)
+    assert not trial.serves("u5")
+    assert not trial.compares("e5")
 
 
 def test_one_whose_own_list_is_worse_gets_nobody_though_the_blend_makes_up_for_it() -> None:
@@ -76,7 +76,7 @@ def test_both_differences_together_are_wrong_with_probability_alpha() -> None:
 
 
 def test_nobody_sees_a_shadow_some_see_a_canary_all_see_what_is_promoted() -> None:
-    users = [hash_id(f"u{n}") for n in range(20_000)]
+    users = [f"u{n}" for n in range(20_000)]
     trial = Trial("v2", CONFIG)
     shares = {}
     for phase in Phase:
@@ -93,7 +93,7 @@ def test_who_sees_it_and_what_is_compared_depends_on_ids_alone_and_not_on_each_o
         Trial("v2", CONFIG, Phase.CANARY),
         Trial("v3", CONFIG, Phase.CANARY),
     )
-    keys = [hash_id(f"k{n}") for n in range(20_000)]
+    keys = [f"k{n}" for n in range(20_000)]
     assert [one.serves(k) for k in keys] == [two.serves(k) for k in keys]
     both = sum(one.serves(k) and other.serves(k) for k in keys) / len(keys)
     assert both == pytest.approx(0.01, abs=0.004), "the same users would try every version"
@@ -101,3 +101,14 @@ def test_who_sees_it_and_what_is_compared_depends_on_ids_alone_and_not_on_each_o
     assert sum(compared) / len(keys) == pytest.approx(0.25, abs=0.02)
     among = [one.compares(k) for k in keys if one.serves(k)]
     assert sum(among) / len(among) == pytest.approx(0.25, abs=0.04)
+
+
+def test_the_canary_is_a_split_like_any_and_grows_as_one() -> None:
+    """What `headrace experiment assign --salt model/v2 --weights v2=10,others=90` prints; who is in stays when more come in."""
+    users = [f"user-{n}" for n in range(5_000)]
+    split = Split("model/v2", allocate(counts({"v2": 10, "others": 90})))
+    assert salt_of("v2") == "model/v2"
+    few = {u for u in users if Trial("v2", CONFIG, Phase.CANARY).serves(u)}
+    assert few == {u for u, variant in zip(users, split.variants(users), strict=True) if variant == "v2"}
+    more = Trial("v2", TrialConfig(users=0.3), Phase.CANARY)
+    assert few < {u for u in users if more.serves(u)}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -74,9 +75,9 @@ async def test_the_page_at_the_address_that_a_worker_names_leads_to_what_is_ther
     assert status == 200
     assert "State: ready" in page
     links = re.findall(r'href="([^"]+)"', page)
-    assert links == ["recommendations/1?k=5", "readyz", "healthz", "metrics"]
+    assert [unescape(link) for link in links] == ["recommendations/1?k=5&expose=false", "readyz", "healthz", "metrics"]
     for link in links:
-        assert (await serving.get(f"/{link}"))[0] == 200
+        assert (await serving.get(f"/{unescape(link)}"))[0] == 200
 
 
 async def test_the_page_is_there_before_the_worker_is_ready_and_holds_no_markup_of_others(client: Client) -> None:
@@ -191,6 +192,31 @@ async def test_a_list_is_noted_with_the_event_that_it_knows_of(client: Client) -
     assert (status, json.loads(raw)) == (200, body)
     assert body["after"] == {"partition": 0, "offset": 1}
     assert (of_ada.after, of_nobody.after) == (After(0, 1), None)
+
+
+async def test_a_list_that_is_only_looked_at_is_not_noted(client: Client) -> None:
+    noted: list[str] = []
+    client.server.serve(client.pipeline, client.store, lambda made, body: noted.append(made.request_id))
+    await client.see("ada", "a", "b")
+    shown, looked = [await client.get(f"/recommendations/ada?k=5&expose={expose}") for expose in ("true", "false")]
+    async with client.session.head(f"http://{client.address}/recommendations/ada?k=5") as response:
+        assert response.status == 200
+    assert looked == shown
+    assert noted == [shown[1]["request_id"]]
+    refused = await client.get("/recommendations/ada?expose=no")
+    assert refused == (400, {"error": "expected expose=true or expose=false, got 'no'"})
+
+
+async def test_a_list_that_is_asked_for_again_is_the_same_and_a_longer_one_is_another(serving: Client) -> None:
+    await serving.see("ada", "a", "b")
+    first, again, longer = [(await serving.get(f"/recommendations/ada?k={k}"))[1] for k in (5, 5, 6)]
+    assert again == first
+    assert longer["request_id"] != first["request_id"]
+    await serving.see("bob", "a", "c")
+    assert (await serving.get("/recommendations/ada?k=5"))[1]["request_id"] == first["request_id"]
+    event = Event(event_id="later", timestamp=10**12 + 9, user_id="bob", item_id="c", event_type="view")
+    serving.pipeline.process([(event, Source(0, 9))])
+    assert (await serving.get("/recommendations/ada?k=5"))[1]["request_id"] != first["request_id"]
 
 
 class Broker:

@@ -1,0 +1,31 @@
+"""Files that are whole whenever somebody reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from online_models.errors import InputError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or whoever comes after a crash, finds all of it or what was there before.
+
+    What is no file (a pipe, a terminal) is written to as it is. Raises InputError where it cannot be written.
+    """
+    target = path.resolve()  # behind a link, which stays one
+    try:
+        if target.exists() and not target.is_file():
+            path.write_bytes(content)
+            return
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError("a file that can be written", f"{path} ({error.strerror})", "choose another name") from None

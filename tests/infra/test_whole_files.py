@@ -1,0 +1,62 @@
+"""Files that are read while they are written again: whole, or as they were."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from infra.whole_files import write_whole
+from online_models.errors import InputError
+
+LARGE = 1 << 20
+
+
+def test_who_reads_finds_one_of_them_whole(tmp_path: Path) -> None:
+    path, over = tmp_path / "page.html", threading.Event()
+    write_whole(path, b"a" * LARGE)
+
+    def write() -> None:
+        for n in range(40):
+            write_whole(path, (b"b" if n % 2 else b"a") * LARGE)
+        over.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    found = set()
+    while not over.is_set():
+        content = path.read_bytes()
+        found.add((len(content), content.count(content[:1])))
+    thread.join()
+    assert found == {(LARGE, LARGE)}
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_whole(tmp_path / "link", b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    write_whole(pipe, b"x")
+    reader.join()
+    assert found == [b"x"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_where_it_cannot_stand_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "x", tmp_path / "folder"):
+        with pytest.raises(InputError, match=r"a file that can be written, got .*; choose another name"):
+            write_whole(path, b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]

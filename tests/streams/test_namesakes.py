@@ -1,0 +1,76 @@
+"""An experiment that was deleted, and another one of its name: what the first has shown counts for the second as any time before it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from online_models.errors import InputError
+from streams.contracts.events import Source
+from streams.contracts.experiments import Experiment
+from streams.experiment_rules import alone
+from streams.pipeline import Pipeline
+from streams.readout.fold import Readout
+from streams.readout.tally import Tally
+from tests.streams.readout_tape import definition
+from tests.worlds import shop_log
+
+LOG = shop_log(300, users=20, seed=4)
+FIRST, SECOND = (alone(definition(), begun) for begun in (1_000, 2_000))
+
+
+def play() -> list[tuple[bytes, bytes]]:
+    """Events, and the lists that answered them: of the first experiment for 200 events, of the second one for the rest."""
+    pipeline, out = Pipeline(), []
+    for n, event in enumerate(LOG):
+        if n in (0, 200):
+            pipeline.run_experiments([SECOND if n else FIRST])
+        out.append((msgspec.json.encode(event), msgspec.json.encode(pipeline.on_event(event, Source(0, n)))))
+    return out
+
+
+@pytest.fixture(scope="module")
+def played() -> list[tuple[bytes, bytes]]:
+    return play()
+
+
+def sums(played: list[tuple[bytes, bytes]], of: Experiment | None) -> Tally:
+    readout = Readout(definition(), begun=of.created if of else 0)
+    for n, (event, made) in enumerate(played):
+        readout.take_event(event, Source(0, n))
+        readout.take_list(made)
+    return readout.tally()
+
+
+def shown(tally: Tally) -> float:
+    """Lists that count, of all units."""
+    return sum(tally.total("ctr", v).totals[1] for v in tally.variants) / 2**32
+
+
+def test_each_counts_its_own_lists_only(played):
+    first, second, either = (sums(played, of) for of in (FIRST, SECOND, None))
+    assert (shown(first), shown(second), shown(either)) == (200, 100, 300)
+    assert sum(second.entered.values()) == len({e.user_id for e in LOG[200:]})
+
+
+def test_what_was_before_is_the_covariate_of_the_second(played):
+    """Columns of `ctr` are lists clicked and lists, and then the same from before."""
+    before = sum(sums(played, SECOND).total("ctr", v).totals[3] for v in ("control", "new")) / 2**32
+    assert before == sum(e.user_id in {later.user_id for later in LOG[200:]} for e in LOG[:200])
+
+
+def test_sums_of_one_are_not_added_to_those_of_the_other(played):
+    first, second = (sums(played, of) for of in (FIRST, SECOND))
+    second.partitions = {1}
+    with pytest.raises(InputError, match="one under definition"):
+        first + second
+    with pytest.raises(InputError, match="one under definition"):
+        Tally.from_plain(first.plain(), definition(), SECOND.created)
+    assert Tally.from_plain(first.plain(), definition(), FIRST.created).plain() == first.plain()
+
+
+def test_lists_that_do_not_say_which_one_count_for_any(played):
+    """Those of a replay, and of releases that did not say it."""
+    plain = [(event, made.replace(b',"begun":1000', b"").replace(b',"begun":2000', b"")) for event, made in played]
+    assert plain != played
+    assert sums(plain, SECOND).plain()["cells"] == sums(played, None).plain()["cells"]

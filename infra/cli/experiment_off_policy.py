@@ -17,6 +17,7 @@ from infra.settings import Settings, with_settings
 
 if TYPE_CHECKING:
     from online_models.experiments.off_policy.results import Result
+    from streams.readout.explored import Joined
     from streams.readout.off_policy import Evaluated, Found
 
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     cls=Command,
     short_help="What would another configuration have earned?",
     examples=[
+        "headrace experiment off-policy --candidate c.gz  # of the topics",
         "headrace experiment off-policy l.gz --published p.gz --candidate c.gz",
         "headrace experiment off-policy l --published p --candidate c --gate",
     ],
 )
-@click.argument("log")
-@click.option("--published", metavar="FILE", required=True, help="Lists of the variant that explored.")
+@click.argument("log", required=False)
+@click.option("--published", metavar="FILE", help="The lists that answered LOG instead of topic `recommendations`.")
 @click.option(
     "--candidate", metavar="FILE", required=True, help="Lists of the other configuration for the same events."
 )
@@ -56,27 +58,31 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @with_settings
 def command(
-    log: str, published: str, candidate: str, clicks: str, attribution: float, places: int | None, gate: bool, margin: float,
+    log: str | None, published: str | None, candidate: str, clicks: str, attribution: float, places: int | None, gate: bool, margin: float,
     at_least: float | None, as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Estimate how often a candidate's first place would have been what users did next, from lists of a variant that explores.
 
-    LOG holds the events, --published the lists with their propensities, --candidate the lists of a replay of LOG under the candidate's
-    settings.
+    LOG holds the events (without it: topic `events`), --published the lists with their propensities, --candidate the lists of a replay of
+    the same events under the candidate's settings. Lists and events are joined by the event's id.
     """
+    from infra.topic_values import values
     from streams import recorded_log
     from streams.readout.explored import rows_of
     from streams.readout.off_policy import evaluate
 
-    rows = rows_of(
-        recorded_log.read(log), recorded_log.read(published), recorded_log.read(candidate), frozenset(clicks.split(",")),
-        round(attribution * 1000),
-    )  # fmt: skip
+    if (log is None) != (published is None):
+        raise click.UsageError("LOG and --published go together; without them the topics are read")
+    read, other = recorded_log.read, recorded_log.read(candidate)
+    lists = values(settings, settings.topics.recommendations) if published is None else read(published)
+    # The lists are read first, so that of each of them the event is there as well.
+    events = values(settings, settings.topics.events) if log is None else read(log)
+    rows, joined = rows_of(events, lists, other, frozenset(clicks.split(",")), round(attribution * 1000))
     found = evaluate(rows, places=places or 1, margin=margin)
     if as_json:
-        click.echo(msgspec.json.encode(msgspec.to_builtins(found, enc_hook=float)).decode())
+        click.echo(msgspec.json.encode(msgspec.to_builtins(found, enc_hook=float) | {"joined": joined}).decode())
     else:
-        _show(found)
+        _show(found, joined)
     if at_least is not None and not _sure(found, at_least):
         click.echo(
             f"headrace: expected Switch-DR to be sure of more than {at_least:g}, it is not; log more exploration",
@@ -101,12 +107,16 @@ def _sure(found: Evaluated, at_least: float) -> bool:
     return enough and said.worst is not None and said.worst > at_least
 
 
-def _show(found: Evaluated) -> None:
+def _show(found: Evaluated, joined: Joined) -> None:
+    from streams.readout.explored import told
+
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(
         f"{found.rows:,} lists explored; in {found.covered:.1%} of them the candidate's first item could have come first: these are "
         "covered, and judged. Bounds are of all lists: those that are not covered at 0, and at 1."
     )
+    if left := told(joined):
+        console.print(f"not judged: {left}")
     _table(console, "share of first places that the user's next event was on", found.estimates, found.logged)
     console.print(
         f"what the log itself says of those (true where users did not see these lists, as in a replay): {found.recorded:.4f}"
@@ -114,8 +124,8 @@ def _show(found: Evaluated) -> None:
     if found.recorded_slates is not None:
         _table(console, f"share of lists with the user's next event on one of the first {found.places}", found.slates)
         console.print(f"what the log itself says of all lists: {found.recorded_slates:.4f}")
-    told = "pass" if found.gate.passed else "refuse"
-    console.print(f"[bold]gate: {told}[/], candidate less logged lists without exploration: {found.gate.reason}")
+    verdict = "pass" if found.gate.passed else "refuse"
+    console.print(f"[bold]gate: {verdict}[/], candidate less logged lists without exploration: {found.gate.reason}")
 
 
 def _table(console: Console, title: str, estimates: Sequence[Found], logged: Result | None = None) -> None:

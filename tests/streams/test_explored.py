@@ -10,7 +10,7 @@ import pytest
 from online_models.errors import InputError
 from online_models.experiments.off_policy.results import Estimate, NoEstimate
 from streams.contracts.events import Event
-from streams.readout.explored import Row, rows_of
+from streams.readout.explored import Row, rows_of, told
 from streams.readout.off_policy import Evaluated, evaluate
 from tests.worlds import START
 
@@ -44,16 +44,15 @@ def world(n: int = 4_000, explore: float = 1.0, wanted: str = "b", seed: int = 1
                 "user_id": f"u{user}",
                 "timestamp": event.timestamp,
                 "items": shown,
+                "caused_by": {"event_id": event.event_id, "topic": "events", "partition": 0, "offset": len(events) - 1},
             }
             published.append(msgspec.json.encode(whole | ({"propensity": chance} if step == 0 else {})))
-            candidate.append(
-                msgspec.json.encode({"request_id": f"{user}-{step}", "items": [{"item_id": wanted, "score": 1.0}]})
-            )
+            candidate.append(msgspec.json.encode(whole | {"items": [{"item_id": wanted, "score": 1.0}]}))
     return events, published, candidate
 
 
 def judged(world, kinds: frozenset[str] = JUDGED, ms: int = 60_000, **more) -> Evaluated:
-    return evaluate(rows_of(*world, kinds, ms), **more)
+    return evaluate(rows_of(*world, kinds, ms)[0], **more)
 
 
 @pytest.mark.parametrize(("explore", "wanted"), [(1.0, "b"), (0.5, "c"), (0.5, "a")])
@@ -110,6 +109,50 @@ def test_a_candidate_that_draws_its_lists_is_refused() -> None:
     drawn = [c.replace(b'"items"', b'"propensity":0.28,"items"') for c in candidate]
     with pytest.raises(InputError, match="replay it without `explore`"):
         judged((events, published, drawn))
+
+
+def test_lists_of_several_partitions_are_joined_by_their_event_in_any_order() -> None:
+    events, published, candidate = world(300)
+    whole, joined = rows_of(events, published, candidate, JUDGED, 60_000)
+    assert (joined.rows, joined.no_event, joined.over_http, joined.not_explored) == (300, 0, 0, 300)
+    parts = [[e for n, e in enumerate(events) if n // 2 % 2 == p] for p in (1, 0)]
+    shuffled = random.Random(3).sample(published, len(published))
+    asked = msgspec.json.encode(msgspec.json.decode(published[0]) | {"caused_by": None, "request_id": "asked"})
+    lists = [asked, b"{", *shuffled, shuffled[0], *shuffled[5:9]]  # some were published again
+    some = [c for n, c in enumerate(candidate) if n >= 40]
+    found, counted = rows_of([*parts[0], *parts[1][:-2]], lists, some, JUDGED, 60_000)
+    kept = [r for n, r in enumerate(whole) if 20 <= n < 298 or n == 299]
+    assert sorted((r.timestamp, r.order, r.place, r.then) for r in found) == [
+        (r.timestamp, r.order, r.place, r.then) for r in kept
+    ]
+    assert (counted.rows, counted.no_event, counted.no_candidate) == (279, 1, 20)
+    assert (counted.over_http, counted.unreadable, counted.candidate_alone) == (1, 1, 280)
+    words = told(counted)
+    for said in (
+        "1 lists explored, but their event",
+        "20 lists explored, but the candidate",
+        "1 lists asked for over HTTP",
+    ):
+        assert said in words
+
+
+def test_an_impression_does_not_decide_a_list_and_an_event_that_names_another_is_not_for_it() -> None:
+    events, published, candidate = world(100)
+    plain, _ = rows_of(events, published, candidate, JUDGED, 60_000)
+    seen = []
+    for raw in events:
+        event = msgspec.json.decode(raw, type=Event)
+        if event.event_id.endswith("-1"):
+            looked = msgspec.structs.replace(
+                event, timestamp=event.timestamp - 500, event_type="impression", event_id=f"i{event.event_id}"
+            )
+            seen.append(msgspec.json.encode(looked))
+            named = "0-0" if event.event_id == "0-1" else "asked" if event.event_id == "1-1" else None
+            raw = msgspec.json.encode(msgspec.structs.replace(event, request_id=named))
+        seen.append(raw)
+    found, joined = rows_of(seen, published, candidate, JUDGED, 60_000)
+    assert joined.named_another == 1
+    assert [r.then for r in found] == [plain[0].then, None, *(r.then for r in plain[2:])]
 
 
 def test_lists_drafted_from_two_variants_did_not_explore() -> None:

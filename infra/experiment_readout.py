@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import islice
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from streams.readout.shares import shares_of
 from streams.readout.tally import METRICS, Tally
 
 POLL_MS = 200
-WAITING = 50_000
-"""Events of a partition that may wait for their lists before no more are read: the workers are behind."""
+SLACK_MS = 60_000
+"""How much later than another a list may be published that was made earlier (and by how much clocks of workers differ)."""
+IN_STEP = 1_000
+"""Lines of a log that are read before their lists."""
 GUARD = "readout"
 """Who stops or ramps an experiment by what it shows, in its record."""
 FLOOR = 0.02
@@ -43,24 +46,89 @@ class Follower:
     """Reads the topics for one experiment, and its definition as it changes."""
 
     def __init__(self, settings: Settings, client: Any, experiment: Experiment, readout: Readout) -> None:
-        self._names, self._client = settings.topics, client
+        self._settings, self._names, self._client = settings, settings.topics, client
         self.experiment, self.readout = experiment, readout
+        self._stamps: dict[int, int] = {}
+        """Partition of `recommendations` → when the latest list that was read of it was published (ms)."""
+        self._marked = -1
+        self._parts = sorted(client.assignment())
+        self._held: dict[Any, int] = {}
+        """Partitions that are ahead of the others, and where to go on with them."""
 
     def poll(self) -> None:
-        """Take what has come."""
+        """Take what has come, and hold back whoever is ahead of the others."""
         for part, records in self._client.poll(timeout_ms=POLL_MS).items():
             for record in records:
                 self._take(part.topic, record)
-        waiting = self.readout.waiting
-        for part in self._client.assignment():
+            if part.topic == self._names.recommendations:
+                self._stamps[part.partition] = max(self._stamps.get(part.partition, 0), records[-1].timestamp)
+        for part in self._parts:
             if part.topic == self._names.events:
-                ahead = waiting.get(part.partition, 0) > WAITING
-                (self._client.pause if ahead else self._client.resume)(part)
+                self.readout.passed(part.partition, self._position(part))
+        self._hold_back()
 
-    def catch_up(self, ends: dict[Any, int]) -> None:
-        """Take everything up to ``ends`` (partition → offset), but for events that are too far ahead of their lists."""
-        while any(self._client.position(p) < end for p, end in ends.items() if p not in self._client.paused()):
+    def _hold_back(self) -> None:
+        """Read no more of whoever is ahead.
+
+        By assignment: a partition that kafka-python 3 resumes after a pause may give nothing any more, since what it had fetched stays parked.
+        """
+        events, lists = self.readout.ahead()
+        ahead = {
+            p
+            for p in self._parts
+            if p.partition in {self._names.events: events, self._names.recommendations: lists}.get(p.topic, ())
+        }
+        if ahead == self._held.keys():
+            return
+        back = {p: at for p, at in self._held.items() if p not in ahead}
+        self._held = {p: self._position(p) for p in ahead}
+        self._client.assign([p for p in self._parts if p not in ahead])
+        for part, at in back.items():
+            self._client.seek(part, at)
+
+    @property
+    def held(self) -> frozenset[Any]:
+        """Partitions of which no more is read until the others have caught up."""
+        return frozenset(self._held)
+
+    def _position(self, part: Any) -> int:
+        at = self._held.get(part)
+        return int(self._client.position(part)) if at is None else at
+
+    def catch_up(self, partitions: Sequence[Any]) -> None:
+        """Take everything that ``partitions`` hold now, but for events that are too far ahead of their lists: the workers are behind."""
+        still = 0
+        while still < 2:
+            now = round(time.time() * 1000)
+            ends = topics.end_offsets(self._settings, partitions)
+            before = self._positions(partitions)
+            while any(self._position(p) < end for p, end in ends.items() if p not in self._held):
+                self.poll()
+                self._note(ends, now)
+            there = {p.partition for p, end in ends.items() if self._is_list(p) and self._position(p) >= end}
+            whole = len(there) == sum(map(self._is_list, partitions))
+            self.readout.caught_up(None if whole else there)
+            if not self._held and not self.readout.unsettled:
+                return
             self.poll()
+            still = still + 1 if self._positions(partitions) == before else 0
+
+    def _note(self, ends: dict[Any, int], now: int) -> None:
+        """What was published of the lists until `SLACK_MS` before the partition that was read least far has been read of all."""
+        stamps = [
+            max(self._stamps.get(p.partition, 0), now - SLACK_MS if self._position(p) >= end else 0)
+            for p, end in ends.items()
+            if self._is_list(p)
+        ]
+        if stamps and min(stamps) > self._marked + SLACK_MS:
+            self.readout.caught_up()
+            self._marked = max(stamps)
+
+    def _is_list(self, part: Any) -> bool:
+        return bool(part.topic == self._names.recommendations)
+
+    def _positions(self, partitions: Sequence[Any]) -> list[int]:
+        return [self._position(p) for p in partitions]
 
     def _take(self, topic: str, record: Any) -> None:
         if topic == self._names.events:
@@ -90,17 +158,11 @@ def looks(
     with topics.consumer(settings, check_crcs=False) as client:
         client.assign(parts)
         client.seek_to_beginning(*parts)
-        readout = Readout(experiment.definition, period_s, partitions, experiment.created)
+        lists = sum(part.topic == names.recommendations for part in parts)
+        readout = Readout(experiment.definition, period_s, partitions, experiment.created, lists)
         follower = Follower(settings, client, experiment, readout)
-
-        def catch_up() -> None:
-            follower.catch_up(topics.end_offsets(settings, parts))
-            readout.caught_up()
-
-        catch_up()
         while True:
-            if any(readout.waiting.values()):
-                catch_up()
+            follower.catch_up(parts)
             yield follower.experiment, readout.tally()
             if every_s is None:
                 return
@@ -113,10 +175,19 @@ def looks(
 def of_files(experiment: Experiment, log: str, published: str, period_s: int) -> Tally:
     """The sums of a recorded log and the lists that `headrace replay LOG --published FILE` made of it."""
     readout = Readout(experiment.definition, period_s)
-    for raw in recorded_log.read(published):
-        readout.take_list(raw)
+    lists = recorded_log.read(published)
     for line, raw in enumerate(recorded_log.read(log)):
         readout.take_event(raw, Source(0, line), str(line + 1))
+        if readout.waiting[0] > IN_STEP:
+            some = list(islice(lists, IN_STEP))
+            if not some and not readout.ahead_of_events:
+                break
+            for made in some:
+                readout.take_list(made)
+    for made in lists:
+        readout.take_list(made)
+    for _ in range(2):
+        readout.caught_up()
     tally = readout.tally()
     if not tally.lists or readout.answered < tally.lists:
         raise InputError(

@@ -158,6 +158,10 @@ def _show(result: Result, watched: bool) -> None:
     )
     if result.forgotten:
         console.print(f"{result.forgotten:,} units were silent for so long that they count anew if they come back")
+    if result.lost:
+        console.print(
+            f"[bold]{result.lost:,} lists are not counted[/]: they came too long after their events, or for too many strangers"
+        )
     if result.mixed:
         console.print(f"{result.mixed:,} units saw several variants and are left out")
     if result.preference is not None:

@@ -70,7 +70,8 @@ def _effects(result: Result) -> str:
 
 
 def _forgotten(result: Result) -> str:
-    return f" Units that count anew if they come back: {result.forgotten:,}." if result.forgotten else ""
+    anew = f" Units that count anew if they come back: {result.forgotten:,}." if result.forgotten else ""
+    return anew + (f" Lists that are not counted, since they came too late: {result.lost:,}." if result.lost else "")
 
 
 def _cells(c: Compared) -> str:

@@ -90,7 +90,7 @@ class Result:
 
     ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
     probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
-    was counted, 0 if there is none. ``forgotten``: users of whom nothing is remembered any more.
+    was counted, 0 if there is none. ``forgotten``: users of whom nothing is remembered any more. ``lost``: lists that could not be counted.
     """
 
     experiment: str
@@ -118,6 +118,7 @@ class Result:
     tuning: float = TUNING
     until_ms: int = 0
     forgotten: int = 0
+    lost: int = 0
 
 
 def read_out(
@@ -149,7 +150,7 @@ def read_out(
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
         metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction,
-        guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten,
+        guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten, lost=tally.lost,
     )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     units = {INTERLEAVED: sum(tally.entered.values())}
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
-        (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten,
+        (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten, lost=tally.lost,
     )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ class Tally:
         self.entered: Counter[tuple[str, int]] = Counter()
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
         self.mixed = self.events = self.lists = self.unattributed = self.forgotten = 0
+        self.lost = 0
+        """Lists that could not be counted: they came after their event had been given up, or were asked for by too many strangers."""
         self.until_ms = 0
         """Event time of the latest event that was counted."""
         self.partitions: set[int] = set()
@@ -159,7 +161,7 @@ class Tally:
         ]
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         return {
-            "v": 2, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
+            "v": 3, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
             "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered,
             **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
@@ -169,8 +171,8 @@ class Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
             out = cls(definition, plain["period_s"], begun)
-            if plain["v"] != 2:
-                raise InputError("a tally of version 2", f"version {plain['v']}", "count again, with `readout --save`")
+            if plain["v"] != 3:
+                raise InputError("a tally of version 3", f"version {plain['v']}", "count again, with `readout --save`")
             if plain["experiment"] != out.name:
                 raise InputError(
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
@@ -193,7 +195,7 @@ class Tally:
         return out
 
 
-COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten")
+COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten", "lost")
 
 
 def digest(definition: Definition, begun: int = 0) -> str:

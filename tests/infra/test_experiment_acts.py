@@ -140,7 +140,7 @@ def folded(e: Experiment, log: str, published: str) -> Iterator[tuple[str, Simpl
     """Records of both topics as a consumer hands them over, the lists first."""
     for name, path in (("recommendations", published), ("events", log)):
         for offset, line in enumerate(Path(path).read_bytes().splitlines()):
-            yield name, SimpleNamespace(partition=0, offset=offset, key=b"", value=line)
+            yield name, SimpleNamespace(partition=0, offset=offset, key=b"", value=line, timestamp=0)
 
 
 def test_sums_of_files_are_those_of_the_topics(recorded: tuple[Experiment, str, str], tmp_path: Path) -> None:

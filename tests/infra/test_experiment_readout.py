@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from infra.cli.experiment import command
 from infra.cli.experiment_readout import _show
-from infra.experiment_readout import merged, of_files, save
+from infra.experiment_readout import as_json, merged, of_files, save
+from infra.web.readout_page import page
 from online_models.errors import InputError
 from streams.contracts.events import Source
 from streams.contracts.experiments import Definition
@@ -127,3 +128,15 @@ def test_a_look_that_is_one_of_many_says_when_it_was(capsys: pytest.CaptureFixtu
     assert re.match(r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nx \(running\)", capsys.readouterr().out)
     _show(found, watched=False)
     assert capsys.readouterr().out.startswith("x (running)")
+
+
+def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = tape().play().tally()
+    _show(read_out(alone(definition(), 0), tally), watched=False)
+    assert "not counted" not in capsys.readouterr().out
+    tally.lost = 7
+    found = read_out(alone(definition(), 0), tally)
+    _show(found, watched=False)
+    assert "7 lists are not counted" in capsys.readouterr().out
+    assert json.loads(as_json(found))["lost"] == 7
+    assert "not counted, since they came too late: 7" in page(found)

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from infra import experiment_readout, experiments, topics
+from infra.experiment_readout import Follower
 from infra.settings import Settings
 from streams.contracts.experiments import Experiment
 from streams.experiment_rules import alone, ramp, stop
+from streams.readout import join
+from streams.readout.fold import Readout
 from streams.readout.tally import Tally
 from tests.streams.readout_tape import Tape, definition
 
@@ -69,6 +72,32 @@ def test_each_look_goes_on_from_the_one_before(settings: Settings, experiment: E
     assert once.plain() == second.plain() == _folded(t, 35).plain()
     [(_, other)] = experiment_readout.looks(settings, experiment, 86_400, frozenset({1}), None)
     assert (other.events, other.partitions) == (0, set())
+
+
+def test_events_that_are_far_ahead_of_their_lists_are_not_read(
+    settings: Settings, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "EVENTS", 20)
+    t = Tape()
+    for n in range(2_000):
+        t.add(n, "b", user="u", shown="b")
+    send(settings, t, 0, 2_000, without=tuple(range(2_000)))
+    names = settings.topics
+    parts = topics.require(settings, names.events, names.recommendations)
+    with topics.consumer(settings, check_crcs=False, max_poll_records=50) as client:
+        client.assign(parts)
+        client.seek_to_beginning(*parts)
+        follower = Follower(settings, client, experiment, Readout(experiment.definition, lists=2))
+        follower.catch_up(parts)
+        assert {p.topic for p in follower.held} == {names.events}
+        assert sum(follower.readout.waiting.values()) <= 20 + 50
+        with topics.producer(settings) as sender:
+            for _, made in t.records:
+                sender.send(names.recommendations, value=msgspec.json.encode(made), partition=1)
+            sender.flush()
+        follower.catch_up(parts)
+        assert follower.readout.tally().events == 2_000
+        assert not follower.held
 
 
 def _folded(t: Tape, without: int) -> Tally:

@@ -70,7 +70,7 @@ class Follower:
     def _hold_back(self) -> None:
         """Read no more of whoever is ahead.
 
-        By assignment: a partition that kafka-python 3 resumes after a pause may give nothing any more, since what it had fetched stays parked.
+        By assignment: of a partition that is paused and resumed, kafka-python 3 may give nothing any more (what was fetched stays parked).
         """
         events, lists = self.readout.ahead()
         ahead = {

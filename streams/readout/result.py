@@ -212,9 +212,8 @@ def _value(name: str, sums: Sums) -> float | None:
 
 
 def _reason_to_stop(guards: tuple[GuardResult, ...], splits: tuple[Split, ...]) -> str:
-    level = srm.ALARM / max(len(splits), 1)
     for s in splits:
-        if isinstance(s.always, srm.Mismatch) and s.always.p_value < level:
+        if isinstance(s.always, srm.Mismatch) and s.always.alarm:
             return f"shares of the variants do not match (p = {s.always.p_value:.1e}): {_counted(s)}"
     for g in guards:
         if g.found.verdict is Verdict.BREACHED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import pi
 
 from online_models.experiments import srm
 from online_models.experiments.effects import NoResult, Reason
@@ -24,6 +25,18 @@ class Split:
     always: srm.Mismatch | NoResult
 
 
+def level_of(ramp: int) -> float:
+    """Of the alarm of one ramp, counted from 0: of all ramps that there will ever be, together, it is `srm.ALARM`.
+
+    A share 6 / (π² k²) of it for the k-th, since 1 + 1/4 + 1/9 + ... = π²/6 (union bound). How many there have been does not matter, so
+    an alarm once raised is not taken back by a later ramp.
+
+    >>> level_of(0) < 0.001, round(sum(map(level_of, range(100_000))), 7)
+    (True, 0.001)
+    """
+    return srm.ALARM * 6.0 / (pi * (ramp + 1)) ** 2
+
+
 def splits(experiment: Experiment, tally: Tally) -> tuple[Split, ...]:
     """Of each ramp, the units that were first exposed under it."""
     out = []
@@ -38,7 +51,8 @@ def splits(experiment: Experiment, tally: Tally) -> tuple[Split, ...]:
             why = "units come into this ramp in other shares than it has, since a ramp before it left some of them out"
             once = always = NoResult(Reason.TOO_FEW_UNITS, "one variant" if len(wanted) < 2 else why)
         else:
-            once, always = srm.chi_square(counts, expected), srm.sequential(counts, expected)
+            alpha = level_of(ramp.number)
+            once, always = srm.chi_square(counts, expected), srm.sequential(counts, expected, alpha)
         out.append(Split(ramp.number, units, shares, once, always))
     return tuple(out)
 

@@ -10,6 +10,7 @@ import pytest
 from online_models.errors import InputError
 from online_models.experiments.off_policy.results import Estimate, NoEstimate
 from streams.contracts.events import Event
+from streams.readout import off_policy
 from streams.readout.explored import Row, rows_of, told
 from streams.readout.off_policy import Evaluated, evaluate
 from tests.worlds import START
@@ -195,6 +196,14 @@ def test_what_the_gate_does_not_know_counts_against_the_candidate() -> None:
     refused = judged((events, published, most)).gate
     assert not refused.passed
     assert "not sure" in refused.reason
+
+
+@pytest.mark.parametrize(("rests_on", "passed"), [(29.9, False), (30.0, True)])
+def test_the_gate_is_not_passed_by_a_handful_of_clicks(rests_on: float, passed: bool) -> None:
+    sure = Estimate("difference", 0.2, 0.1, 0.3, 0.05, "clt", 500.0, rests_on, 1.0, 1_000, 500)
+    found, reason = off_policy._verdict(sure, sure, 0.0)
+    assert found is passed
+    assert ("fewer than 30" in reason) is not passed
 
 
 def other_lists(*items: str):

@@ -156,3 +156,39 @@ def test_a_return_long_after_the_window_is_taken_back_whether_it_names_its_list_
     t.add(10, "b", kind="purchase", value=50.0, request_id=name)
     t.add(3 * 86_400, "b", kind="return", value=50.0, request_id=name if names else None)
     assert t.unit(attribution_s=3_600)["revenue"] == 0.0
+
+
+def test_a_click_that_names_a_list_from_before_the_window_counts_for_nothing() -> None:
+    """Nor for the later list, which it does not name."""
+    for late, clicked in ((3_600, 1.0), (3_601, 0.0)):
+        t = Tape()
+        first = t.add(0, "a", shown="b")
+        t.add(late - 10, "a", shown="b")
+        t.add(late, "b", shown="c", request_id=first)
+        played = t.play(attribution_s=3_600)
+        assert unit_of(played).now[2] == clicked
+        assert played.tally().unattributed == (clicked == 0.0)
+
+
+def test_sessions_have_no_covariate() -> None:
+    """What the user did before is also that of the user's sessions in the other variant."""
+    t = Tape()
+    t.add(0, "a", shown="b", variant=None)
+    t.add(10, "b", shown="c", variant=None)
+    t.add(20, "k", "purchase", shown="d", variant=None, value=3.0)
+    t.add(30, "d", shown="e", unit="u/1")
+    assert unit_of(t.play(unit="session"), "u/1").before == (0.0,) * 8
+
+
+def test_a_list_of_the_experiment_that_was_not_seen_is_no_past() -> None:
+    """A click on it, by its name, came before the exposure, but not from outside of the experiment."""
+    for variant, before in (("new", 0.0), (None, 1.0)):
+        t = Tape()
+        first = t.add(0, "a", shown="b", variant=variant)
+        if variant is None:
+            t.add(5, "-", "impression", shown="", request_id=first, variant=None)
+        second = t.add(10, "b", shown="c", request_id=first)
+        t.add(20, "-", "impression", shown="", request_id=second)
+        unit = unit_of(t.play(exposure="impression"))
+        assert unit.before[2] == before
+        assert unit.now[3] == 1.0

@@ -19,7 +19,7 @@ from infra.whole_files import write_whole
 from online_models.errors import InputError
 from online_models.experiments.bandit import Arm, allocate
 from online_models.experiments.effects import Kind
-from online_models.experiments.sums import SCALE
+from online_models.experiments.sums import SCALE, Sums
 from streams import experiment_rules, recorded_log
 from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment
@@ -256,23 +256,28 @@ def better_shares(experiment: Experiment, tally: Tally) -> dict[str, float]:
 
 
 def _arm(experiment: Experiment, tally: Tally, variant: str) -> Arm:
-    """Successes and failures: lists with a click and without, units that converted and not, events named and not.
+    """Successes and failures: lists with a click and without, units that converted and not, events named and not. Lists count in the
+    ramp in which they were made, whoever saw them.
 
     Ramps of different shares are not simply added up: if people click more while a variant has more of them, it would look better
     than it is. What came in a ramp counts by 1 / the share that the variant had then, and all together as often as that leaves of
     it (Kish's effective number).
     """
     metric = experiment.definition.metric
-    ratio = METRICS[metric].metric.kind is Kind.RATIO
+    measured = METRICS[metric]
     hits = seen = squares = 0.0
+    units = tally.by_ramp(metric, variant)
     for ramp in experiment.ramps:
         shares = shares_of(ramp.ranges)
         if not shares.get(variant):
             continue
-        sums = tally.of_ramp(metric, variant, ramp.number)
-        n = sums.totals[1] / SCALE if ratio else float(sums.n)
+        if measured.metric.kind is Kind.RATIO:
+            got, n = (float(tally.earned[variant, ramp.number, column]) for column in measured.columns)
+        else:
+            sums = units.get(ramp.number, Sums.empty(measured.metric.columns))
+            got, n = sums.totals[0] / SCALE, float(sums.n)
         counts = sum(shares.values()) / shares[variant]
-        hits, seen, squares = hits + counts * sums.totals[0] / SCALE, seen + counts * n, squares + counts**2 * n
+        hits, seen, squares = hits + counts * got, seen + counts * n, squares + counts**2 * n
     if not seen:
         return Arm()
     successes = round(hits * seen / squares)

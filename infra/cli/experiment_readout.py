@@ -171,7 +171,7 @@ def _show(result: Result, watched: bool) -> None:
         return
     if result.since:
         console.print(
-            f"compared are units first exposed since ramp {result.since}, which gave the variants other proportions"
+            f"compared are units first exposed since ramp {result.since}: before, proportions were others, or are not known any more"
         )
     table = Table(title=f"against {result.control}", title_justify="left")
     for column in (
@@ -188,7 +188,7 @@ def _show(result: Result, watched: bool) -> None:
     for m in result.metrics:
         for c in m.variants:
             star = " *" if m.metric == result.primary else ""
-            table.add_row(f"{m.metric}{star}", c.variant, _number(m.control), _number(c.value), *_cells(c))
+            table.add_row(f"{m.metric}{star}", c.variant, _number(c.control), _number(c.value), *_cells(c))
     console.print(table)
     for m in result.metrics:
         for c in m.variants:

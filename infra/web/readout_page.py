@@ -51,7 +51,7 @@ def _effects(result: Result) -> str:
     for m in sorted(result.metrics, key=lambda m: m.metric != result.primary):
         for c in m.variants:
             name = f"<b>{escape(m.metric)}</b>" if m.metric == result.primary else escape(m.metric)
-            values = (_number(m.control), _number(c.value))
+            values = (_number(c.control), _number(c.value))
             rows.append(f"<td>{name}, {escape(c.variant)}</td>{''.join(f'<td>{v}</td>' for v in values)}{_cells(c)}")
     heads = (
         f"<th>Metric, variant</th><th>Value of {escape(result.control)}</th><th>Value of variant</th><th>Relative effect</th>"

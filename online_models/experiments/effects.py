@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .sums import Sums
+from .weighted import Weighted
 
 Floats = NDArray[np.float64]
 
@@ -97,11 +98,13 @@ class Effect:
     relative: bool
     theta: float
     """What is taken off for one unit of the covariate; 0 is no adjustment."""
+    clock: float | None = None
+    """Units as they count, where they have weights."""
 
     @property
-    def n(self) -> int:
-        """Units of both variants."""
-        return self.n_control + self.n_treated
+    def n(self) -> float:
+        """Units of both variants: the clock of sequences of intervals."""
+        return self.n_control + self.n_treated if self.clock is None else self.clock
 
     @property
     def error(self) -> float:
@@ -117,11 +120,13 @@ class _Variant:
     variance: float
     """Of one unit's part: the variance of ``value`` is this over n."""
     raw_variance: float
+    counts: float = 1.0
+    """Units that would say as much if all counted alike, over units."""
 
 
 def compare(
-    control: Sums,
-    treated: Sums,
+    control: Sums | Weighted,
+    treated: Sums | Weighted,
     metric: Metric,
     *,
     relative: bool = True,
@@ -149,25 +154,26 @@ def compare(
     for sums in (control, treated):
         if sums.columns != metric.columns:
             raise InputError(f"sums of {metric.columns} columns", f"{sums.columns}", "pass the metric of these sums")
-    fewest = min(control.n, treated.n)
+    fewest = min(_units(control), _units(treated))
     if fewest < max(2, min_units):
-        return NoResult(Reason.TOO_FEW_UNITS, f"{fewest} units, at least {max(2, min_units)} are needed")
+        return NoResult(Reason.TOO_FEW_UNITS, f"{fewest:.0f} units, at least {max(2, min_units)} are needed")
     if metric.kind is Kind.RATIO and min(control.totals[1], treated.totals[1]) <= 0:
         return NoResult(Reason.ZERO_DENOMINATOR, "a variant's denominator is not above zero")
-    theta = _theta(control + treated, metric) if adjust and metric.covariate else 0.0
+    theta = _theta(_joint(control, treated), metric) if adjust and metric.covariate else 0.0
     a, b = _variant(control, metric, theta), _variant(treated, metric, theta)
     if a.variance <= 0.0:
         return NoResult(Reason.ZERO_VARIANCE, "all units of the control are alike")
     if b.variance <= 0.0:
         # Nobody clicks any more, say: the worst that can happen must not be no result. Its units are taken to vary as the control's do.
-        b = replace(b, variance=a.variance)
+        b = replace(b, variance=a.variance * a.counts / b.counts)
     estimate, variance = b.value - a.value, b.variance / b.n + a.variance / a.n
     if relative:
         if a.raw <= CLEARLY_POSITIVE * sqrt(a.raw_variance / a.n):
             return NoResult(Reason.ZERO_BASELINE, f"the control's {a.raw:g} is not clearly above zero")
         estimate /= a.raw
         variance = (b.variance / b.n + a.variance / a.n * (b.raw / a.raw) ** 2) / a.raw**2
-    return Effect(estimate, variance, a.n, b.n, a.raw, b.raw, _dof(a, b), relative, theta)
+    clock = control.clock + treated.clock if isinstance(control, Weighted) and isinstance(treated, Weighted) else None
+    return Effect(estimate, variance, a.n, b.n, a.raw, b.raw, _dof(a, b), relative, theta, clock)
 
 
 def level(sums: Sums, metric: Metric, *, min_units: int = 100) -> Effect | NoResult:
@@ -195,7 +201,19 @@ def _function(mean: Floats, kind: Kind) -> tuple[float, Floats]:
     return float(ratio), np.array([1.0, -ratio]) / mean[1]
 
 
-def _theta(joint: Sums, metric: Metric) -> float:
+def _units(sums: Sums | Weighted) -> float:
+    return sums.effective if isinstance(sums, Weighted) else sums.n
+
+
+def _joint(control: Sums | Weighted, treated: Sums | Weighted) -> Sums | Weighted:
+    if isinstance(control, Weighted) and isinstance(treated, Weighted):
+        return control + treated
+    if isinstance(control, Weighted) or isinstance(treated, Weighted):
+        raise InputError("both with weights, or none", "one", "give the units of the other the weight 1")
+    return control + treated
+
+
+def _theta(joint: Sums | Weighted, metric: Metric) -> float:
     """Slope of the metric on what it was before, over the units of both variants; 0 if one of them does not vary."""
     width, mean, covariance = metric.width, joint.mean, joint.covariance
     if metric.kind is Kind.RATIO and mean[-1] <= 0.0:
@@ -206,17 +224,18 @@ def _theta(joint: Sums, metric: Metric) -> float:
     return float(after @ covariance[:width, width:] @ before / spread) if varies else 0.0
 
 
-def _variant(sums: Sums, metric: Metric, theta: float) -> _Variant:
+def _variant(sums: Sums | Weighted, metric: Metric, theta: float) -> _Variant:
     width, mean, covariance = metric.width, sums.mean, sums.covariance
     raw, gradient = _function(mean[:width], metric.kind)
     raw_variance = float(gradient @ covariance[:width, :width] @ gradient)
     if metric.kind is Kind.PROPORTION:
-        raw_variance = raw * (1.0 - raw)
+        raw_variance = raw * (1.0 - raw) * sums.n / (_units(sums) or 1.0)
+    counts = _units(sums) / sums.n
     if not theta:
-        return _Variant(sums.n, raw, raw, raw_variance, raw_variance)
+        return _Variant(sums.n, raw, raw, raw_variance, raw_variance, counts)
     before, other = _function(mean[width:], metric.kind)
     gradient = np.concatenate([gradient, -theta * other])
-    return _Variant(sums.n, raw - theta * before, raw, float(gradient @ covariance @ gradient), raw_variance)
+    return _Variant(sums.n, raw - theta * before, raw, float(gradient @ covariance @ gradient), raw_variance, counts)
 
 
 def _dof(a: _Variant, b: _Variant) -> float:

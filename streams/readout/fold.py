@@ -6,7 +6,7 @@ order, which does not depend on who reads what first, or on how often a worker p
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -116,6 +116,9 @@ class Readout:
         for part in parts:
             for unit in part.units.settled():
                 tally.tell(unit)
+        for part in parts:
+            part.units.earned = Counter({key: n for key, n in part.units.earned.items() if key[1] > tally.dropped})
+        tally.earned = sum((part.units.earned for part in parts), Counter())
         tally.unattributed = sum(part.units.unattributed for part in parts)
         tally.forgotten = sum(part.units.users.forgotten for part in parts)
         tally.lost = self._join.late + self._dropped

@@ -11,9 +11,10 @@ from online_models.experiments.guardrails import Guarded, Verdict, guard
 from online_models.experiments.intervals import TUNING, Interval, fixed, gavi, msprt
 from online_models.experiments.multiple import Correction, adjusted
 from online_models.experiments.sums import SCALE, Sums
+from online_models.experiments.weighted import Weighted
 from streams.contracts.experiments import INTERLEAVED, Experiment
 
-from .shares import Split, comparable, splits
+from .shares import Split, Strata, splits, strata
 from .tally import METRICS, PREFERENCE, SHARED, Tally
 
 Decision = Literal["no result yet", "better", "worse", "mismatch", "harm"]
@@ -25,7 +26,8 @@ EXPECTED_EFFECT = 0.05
 @dataclass(frozen=True)
 class Compared:
     """One metric of a variant against the first one. Intervals are of the relative effect; all three are absent where there is no
-    result. ``adjusted_p``: of the always-valid test, for the number of variants. ``plain``: the effect without the covariate."""
+    result. ``adjusted_p``: of the always-valid test, for the number of variants. ``plain``: the effect without the covariate.
+    ``control``: the control's value over the units that it is compared with."""
 
     variant: str
     value: float | None
@@ -36,6 +38,7 @@ class Compared:
     fixed: Interval | None = None
     msprt: Interval | None = None
     adjusted_p: float | None = None
+    control: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,9 @@ def read_out(
     d = experiment.definition
     if d.method == "interleave":
         return _shared(experiment, tally, tuning, min_units)
-    since, why = comparable(experiment)
-    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, since, why, correction) for name in METRICS)
+    control, *others = tally.variants
+    how = {variant: strata(experiment, control, variant) for variant in others}
+    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, how, correction) for name in METRICS)
     by_name = {m.metric: m for m in metrics}
     # Bonferroni: any breach stops the experiment, so it is their number that makes false alarms.
     each = d.alpha / max(len(d.guardrails) * (len(tally.variants) - 1), 1)
@@ -145,7 +149,8 @@ def read_out(
     found = splits(experiment, tally)
     stop = _reason_to_stop(guards, found)
     decision, verdict = _verdict(by_name[d.metric], found, guards, d.alpha)
-    timeline = () if why else tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units, since))
+    timeline = tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units, how))
+    since = max(s.since for s in how.values())
     units = {v: sum(n for (name, _), n in tally.entered.items() if name == v) for v in tally.variants}
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
@@ -178,18 +183,22 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
 
 
 def _metric(
-    name: str, tally: Tally, alpha: float, tuning: float, min_units: int, since: int, why: str, correction: Correction
+    name: str, tally: Tally, alpha: float, tuning: float, min_units: int, how: dict[str, Strata], correction: Correction
 ) -> MetricResult:
     control, *others = tally.variants
-    metric, base = METRICS[name].metric, tally.total(name, control, since)
+    metric, of_control = METRICS[name].metric, tally.by_ramp(name, control)
+    base = next(iter(how.values())).pooled(of_control, 0, metric.columns)
     compared = []
     for variant in others:
-        sums = tally.total(name, variant, since)
+        why, against = how[variant].why, how[variant].pooled(of_control, 0, metric.columns)
+        sums = how[variant].pooled(tally.by_ramp(name, variant), 1, metric.columns)
         effect, plain = (
-            NoResult(Reason.TOO_FEW_UNITS, why) if why else compare(base, sums, metric, adjust=a, min_units=min_units)
+            NoResult(Reason.TOO_FEW_UNITS, why)
+            if why
+            else compare(against, sums, metric, adjust=a, min_units=min_units)
             for a in (True, False)
         )
-        found = Compared(variant, _value(name, sums), sums.n, effect, plain)
+        found = Compared(variant, _value(name, sums), sums.n, effect, plain, control=_value(name, against))
         if isinstance(effect, Effect):
             found = replace(
                 found,
@@ -204,7 +213,7 @@ def _metric(
     return MetricResult(name, METRICS[name].words, _value(name, base), base.n, variants)
 
 
-def _value(name: str, sums: Sums) -> float | None:
+def _value(name: str, sums: Sums | Weighted) -> float | None:
     """The metric as observed; None where there is nothing to divide by."""
     if METRICS[name].metric.kind is Kind.RATIO:
         return sums.totals[0] / sums.totals[1] if sums.totals[1] else None
@@ -252,19 +261,25 @@ def _verdict(
     return ("better" if better else "worse"), text
 
 
-def _timeline(tally: Tally, metric: str, alpha: float, tuning: float, min_units: int, since: int) -> list[Point]:
+def _timeline(
+    tally: Tally, metric: str, alpha: float, tuning: float, min_units: int, how: dict[str, Strata]
+) -> list[Point]:
     control, *others = tally.variants
-    by = {v: tally.by_period(metric, v, since) for v in tally.variants}
-    so_far = {v: Sums.empty(METRICS[metric].metric.columns) for v in tally.variants}
+    columns = METRICS[metric].metric.columns
+    so_far: dict[str, dict[int, Sums]] = {v: {} for v in tally.variants}
     out = []
-    for period in sorted({p for found in by.values() for p in found}):
-        for v, found in by.items():
-            if period in found:
-                so_far[v] += found[period]
+    for period in tally.periods:
+        for v, by_ramp in so_far.items():
+            for ramp, sums in tally.by_ramp(metric, v, period).items():
+                by_ramp[ramp] = by_ramp.get(ramp, Sums.empty(columns)) + sums
         for variant in others:
-            base, sums = so_far[control], so_far[variant]
-            effect = compare(base, sums, METRICS[metric].metric, min_units=min_units)
-            until, units = (period + 1) * tally.period_s * 1000, base.n + sums.n
+            if how[variant].why:
+                continue
+            base, sums_of = (how[variant].pooled(so_far[v], n, columns) for n, v in enumerate((control, variant)))
+            if not base.n + sums_of.n:
+                continue
+            effect = compare(base, sums_of, METRICS[metric].metric, min_units=min_units)
+            until, units = (period + 1) * tally.period_s * 1000, base.n + sums_of.n
             if isinstance(effect, NoResult):
                 out.append(Point(variant, until, units, None, None, None))
             else:

@@ -9,6 +9,8 @@ from math import pi
 from online_models.experiments import srm
 from online_models.experiments.effects import NoResult, Reason
 from online_models.experiments.split import BUCKETS, Ranges
+from online_models.experiments.sums import Sums
+from online_models.experiments.weighted import Weighted
 from streams.contracts.experiments import Experiment
 
 from .tally import Tally
@@ -75,6 +77,46 @@ def comparable(experiment: Experiment) -> tuple[int, str]:
     return ramps[since].number, "who had been left out came in in other shares than who is new: begin a new experiment"
 
 
+@dataclass(frozen=True)
+class Strata:
+    """Which units of two variants are compared. ``weights``: ramp of the first exposure → what a unit of the one and of the other counts;
+    None: those of ramp ``since`` and later count alike. ``why`` nothing can be compared, or nothing."""
+
+    since: int
+    weights: dict[int, tuple[float, float]] | None
+    why: str
+
+    def pooled(self, of_ramps: dict[int, Sums], side: int, columns: int) -> Sums | Weighted:
+        """All units of the one (0) or the other (1) variant, as they count, from their sums by ramp."""
+        if self.weights is None:
+            return sum((sums for ramp, sums in of_ramps.items() if ramp >= self.since), Sums.empty(columns))
+        counted = [(self.weights[r][side], sums) for r, sums in sorted(of_ramps.items()) if r in self.weights]
+        return Weighted((*counted, (0.0, Sums.empty(columns))))
+
+
+def strata(experiment: Experiment, control: str, treated: str) -> Strata:
+    """How the units of two variants are compared, if their shares have moved.
+
+    Of a bandit, whose units count only what they did under the ramp of their first exposure, those first exposed under each ramp are a
+    random split with known shares. With c and t the shares of two variants, a unit of the one counts 2 t / (c + t) and of the other
+    2 c / (c + t): in every ramp both sides then count alike, so that what changes with time is in both; and a ramp counts as much as it
+    can say (overlap weights: Li, Morgan and Zaslavsky, "Balancing covariates via propensity score weighting", JASA 2018; the weights of
+    Mantel and Haenszel, 1959, with known shares in place of counts). They are fixed before the outcomes, so that the sum stays a martingale
+    where shares follow from what came before (Hadad, Hirshberg, Zhan, Wager and Athey, "Confidence intervals for policy evaluation in
+    adaptive experiments", PNAS 2021).
+    """
+    since, why = comparable(experiment)
+    if experiment.definition.method != "bandit":
+        return Strata(since, None, why)
+    weights = {}
+    for n, ramp in enumerate(experiment.ramps):
+        shares = shares_of(ramp.ranges)
+        one, other = shares.get(control, 0.0), shares.get(treated, 0.0)
+        if min(one, other) > 0.0 and _alike(experiment, n, [v for v, share in shares.items() if share > 0.0]):
+            weights[ramp.number] = 2.0 * other / (one + other), 2.0 * one / (one + other)
+    return Strata(experiment.ramps[0].number, weights, "" if weights else why or "never had both variants a share")
+
+
 def shares_of(ranges: Ranges) -> dict[str, float]:
     """Share of all units, by variant."""
     out: dict[str, float] = {}
@@ -97,6 +139,8 @@ def _alike(experiment: Experiment, n: int, variants: Sequence[str]) -> bool:
     for earlier in ramps[:n]:
         none = [(start, end) for owner, start, end in _pieces(earlier.ranges) if owner is None]
         free = [(max(a, c), min(b, d)) for a, b in free for c, d in none if max(a, c) < min(b, d)]
+        if not free:
+            return True
     entering = dict.fromkeys(variants, 0)
     for owner, start, end in _pieces(ramps[n].ranges):
         if owner in entering:

@@ -44,6 +44,9 @@ SHARED = {
 }
 """Of an experiment whose variants share every list."""
 
+MOST_RAMPS = 1_000
+"""Ramps whose sums are kept, the latest: more than the record of an experiment holds, without which they cannot be compared."""
+
 Cell = tuple[str, int, int]
 """Variant, ramp and period (of the unit's first exposure)."""
 
@@ -61,7 +64,12 @@ class Tally:
         self.cells: dict[Cell, dict[str, Sums]] = {}
         self.entered: Counter[tuple[str, int]] = Counter()
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
+        self.earned: Counter[tuple[str, int, int]] = Counter()
+        """Of a bandit: variant, ramp and column → what all lists that were made then earned."""
         self.mixed = self.events = self.lists = self.unattributed = self.forgotten = 0
+        self._ramps: set[int] = set()
+        self.dropped = -1
+        """The latest ramp whose sums are not kept any more."""
         self.lost = 0
         """Lists that could not be counted: they came after their event had been given up, or were asked for by too many strangers."""
         self.until_ms = 0
@@ -71,6 +79,9 @@ class Tally:
 
     def tell(self, unit: Unit) -> None:
         """The columns of a unit have changed. A unit of several variants is taken out and counted."""
+        self._make_room(unit.ramp)
+        if unit.ramp <= self.dropped:
+            return
         if not unit.counted:
             unit.counted = True
             self.entered[unit.variant, unit.ramp] += 1
@@ -90,6 +101,17 @@ class Tally:
                 if new is not None:
                     sums[m] += Sums.of(new)
         unit.told = after
+
+    def _make_room(self, ramp: int) -> None:
+        """For a bandit, whose shares may move at every look."""
+        if ramp in self._ramps or ramp <= self.dropped:
+            return
+        self._ramps.add(ramp)
+        if len(self._ramps) > MOST_RAMPS:
+            self.dropped = min(self._ramps)
+            self._ramps.remove(self.dropped)
+            self.cells = {cell: sums for cell, sums in self.cells.items() if cell[1] > self.dropped}
+            self.entered = Counter({key: n for key, n in self.entered.items() if key[1] > self.dropped})
 
     def __add__(self, other: Tally) -> Tally:
         """Of both, which counted different units. Raises InputError if they are not of one experiment."""
@@ -112,6 +134,7 @@ class Tally:
                 mine = out.cells.get(cell)
                 out.cells[cell] = sums if mine is None else {m: mine[m] + sums[m] for m in self.metrics}
             out.entered += tally.entered
+            out.earned += tally.earned
             for counter in COUNTERS:
                 setattr(out, counter, getattr(out, counter) + getattr(tally, counter))
         return out
@@ -119,33 +142,22 @@ class Tally:
     def _like(self) -> Tally:
         out = Tally.__new__(Tally)
         out.name, out.variants, out.period_s, out.metrics = self.name, self.variants, self.period_s, self.metrics
-        out.digest, out.cells, out.entered = self.digest, {}, Counter()
+        out._ramps, out.dropped = set(), -1
+        out.digest, out.cells, out.entered, out.earned = self.digest, {}, Counter(), Counter()
         for counter in COUNTERS:
             setattr(out, counter, 0)
         return out
 
-    def total(self, metric: str, variant: str, since: int = 0) -> Sums:
-        """Of all units of a variant that were first exposed from a ramp on."""
-        out = Sums.empty(self.metrics[metric].metric.columns)
-        for (v, ramp, _), sums in self.cells.items():
-            if v == variant and ramp >= since:
-                out += sums[metric]
-        return out
+    def total(self, metric: str, variant: str) -> Sums:
+        """Of all units of a variant."""
+        return sum(self.by_ramp(metric, variant).values(), Sums.empty(self.metrics[metric].metric.columns))
 
-    def of_ramp(self, metric: str, variant: str, ramp: int) -> Sums:
-        """Of the units of a variant that were first exposed under one ramp."""
-        out = Sums.empty(self.metrics[metric].metric.columns)
-        for (v, number, _), sums in self.cells.items():
-            if (v, number) == (variant, ramp):
-                out += sums[metric]
-        return out
-
-    def by_period(self, metric: str, variant: str, since: int = 0) -> dict[int, Sums]:
-        """The same of the units of each period by itself."""
+    def by_ramp(self, metric: str, variant: str, period: int | None = None) -> dict[int, Sums]:
+        """Of the units of a variant by the ramp under which they were first exposed; in one period, if that is given."""
         out: dict[int, Sums] = {}
-        for (v, ramp, period), sums in self.cells.items():
-            if v == variant and ramp >= since:
-                out[period] = out[period] + sums[metric] if period in out else sums[metric]
+        for (v, ramp, at), sums in self.cells.items():
+            if v == variant and period in (None, at):
+                out[ramp] = out[ramp] + sums[metric] if ramp in out else sums[metric]
         return out
 
     @property
@@ -160,9 +172,10 @@ class Tally:
             for v, r, p in sorted(self.cells)
         ]
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
+        earned = [{"variant": v, "ramp": r, "column": c, "sum": n} for (v, r, c), n in sorted(self.earned.items())]
         return {
             "v": 3, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
-            "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered,
+            "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered, "earned": earned,
             **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
 
@@ -185,6 +198,8 @@ class Tally:
                 }
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
+            for e in plain["earned"]:
+                out.earned[e["variant"], e["ramp"], e["column"]] = e["sum"]
             out.partitions, out.until_ms = set(map(int, plain["partitions"])), int(plain["until_ms"])
             for counter in COUNTERS:
                 setattr(out, counter, int(plain[counter]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -59,8 +60,11 @@ class Units:
         self._judged = self._clicks | self._conversions
         self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
         self._on_impression = d.exposure == "impression"
+        self._by_ramp = d.method == "bandit"
         self.users = Users(self._window + BEFORE_DAYS * DAY_MS, resting)
         self.changed: set[Unit] = set()
+        self.earned: Counter[tuple[str, int, int]] = Counter()
+        """Of a bandit, by variant, ramp and column: what all lists earned, of whichever units and whenever those came."""
         self.unattributed = 0
         """Events that would have counted, but came too long after any list, or before the one they were older than."""
 
@@ -182,12 +186,15 @@ class Units:
                 before = self._before(user, now) if name == user_id else (0.0,) * COLUMNS
                 unit = Unit(made.exposure.variant, made.exposure.ramp, now, before)
                 user.note_unit(name, unit)
-            if unit.variant != made.exposure.variant:
-                unit.mixed = True
-            made.unit = unit
+            # Once a bandit's shares have moved, what a unit does is no part of the random split that it came under.
+            if not self._by_ramp or unit.ramp == made.exposure.ramp:
+                unit.mixed |= unit.variant != made.exposure.variant
+                made.unit = unit
         self._add(user, made, now, LISTS, 1.0)
 
     def _add(self, user: User, shown: Shown, now: int, column: int, value: float) -> None:
+        if self._by_ramp and shown.exposure is not None and shown.exposed:
+            self.earned[shown.exposure.variant, shown.exposure.ramp, column] += round(value)
         if shown.unit is not None:
             shown.unit.now[column] += value
             self.changed.add(shown.unit)

@@ -62,7 +62,7 @@ def clicks(*later: dict[str, tuple[int, int]], **of: tuple[int, int]) -> Tally:
                 user = f"{variant}{ramped}/{n}"
                 t.add(0, "x", "odd", user=user, shown="b", variant=variant, ramp=ramped)
                 t.add(1, "b" if n < clicked else "c", user=user, shown="", variant=None)
-    return t.play().tally()
+    return t.play(**BANDIT).tally()
 
 
 BANDIT = {"method": "bandit", "unit": "session"}

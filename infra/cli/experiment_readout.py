@@ -162,6 +162,10 @@ def _show(result: Result, watched: bool) -> None:
         console.print(
             f"[bold]{result.lost:,} lists are not counted[/]: they came too long after their events, or for too many strangers"
         )
+    if result.crowded:
+        console.print(
+            f"the lists of {result.crowded:,} users were forgotten too early, for too many: what they did next is not counted"
+        )
     if result.mixed:
         console.print(f"{result.mixed:,} units saw several variants and are left out")
     if result.preference is not None:

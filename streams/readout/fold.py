@@ -20,7 +20,7 @@ from streams.validate import validate
 from .join import Join
 from .tally import Tally
 from .units import ListRecord, Units
-from .users import KEPT_LISTS
+from .users import ACTIVE, KEPT_LISTS
 
 FORGET_EVERY = 10_000
 STRANGERS = 100_000
@@ -121,6 +121,7 @@ class Readout:
         tally.earned = sum((part.units.earned for part in parts), Counter())
         tally.unattributed = sum(part.units.unattributed for part in parts)
         tally.forgotten = sum(part.units.users.forgotten for part in parts)
+        tally.crowded = sum(part.units.users.crowded for part in parts)
         tally.lost = self._join.late + self._dropped
         tally.until_ms = max((part.clock for part in parts), default=0)
         tally.partitions = set(self._partitions)
@@ -144,7 +145,16 @@ class Readout:
         self.answered += answer.user_id == event.user_id
         part.clock, part.folded = max(part.clock, event.timestamp), part.folded + 1
         if part.folded % FORGET_EVERY == 0:
-            part.units.users.forget(part.clock)
+            self._make_room(part)
+
+    def _make_room(self, part: _Partition) -> None:
+        """Between two looks there may be millions of events."""
+        for unit in part.units.settled():
+            self._tally.tell(unit)
+        part.units.users.forget(part.clock)
+        if sum(each.units.users.active for each in self._partitions.values()) > ACTIVE:
+            for each in self._partitions.values():
+                each.units.users.crowd_out(ACTIVE // len(self._partitions))
 
     def take_alone(self, partition: int, made: ListRecord) -> None:
         """A list whose event is not to be had any more: it was shown all the same."""

@@ -94,6 +94,7 @@ class Result:
     ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
     probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
     was counted, 0 if there is none. ``forgotten``: users of whom nothing is remembered any more. ``lost``: lists that could not be counted.
+    ``crowded``: users whose lists had to be forgotten while they counted, for there were too many.
     """
 
     experiment: str
@@ -122,6 +123,7 @@ class Result:
     until_ms: int = 0
     forgotten: int = 0
     lost: int = 0
+    crowded: int = 0
 
 
 def read_out(
@@ -155,7 +157,8 @@ def read_out(
     return Result(
         d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
         metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction,
-        guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten, lost=tally.lost,
+        guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms,
+        forgotten=tally.forgotten, lost=tally.lost, crowded=tally.crowded,
     )  # fmt: skip
 
 
@@ -178,7 +181,8 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     units = {INTERLEAVED: sum(tally.entered.values())}
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
-        (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms, forgotten=tally.forgotten, lost=tally.lost,
+        (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms,
+        forgotten=tally.forgotten, lost=tally.lost, crowded=tally.crowded,
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Tally:
         self._ramps: set[int] = set()
         self.dropped = -1
         """The latest ramp whose sums are not kept any more."""
-        self.lost = 0
+        self.lost = self.crowded = 0
         """Lists that could not be counted: they came after their event had been given up, or were asked for by too many strangers."""
         self.until_ms = 0
         """Event time of the latest event that was counted."""
@@ -210,7 +210,7 @@ class Tally:
         return out
 
 
-COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten", "lost")
+COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten", "lost", "crowded")
 
 
 def digest(definition: Definition, begun: int = 0) -> str:

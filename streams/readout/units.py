@@ -23,6 +23,8 @@ MOST = 1e12
 """Money beyond which a value is a slip, and counts as none."""
 JUDGED = 20
 """Places of a list that count."""
+SAME = 1_000
+"""Exposures that are alike of which one is kept for all."""
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -63,6 +65,8 @@ class Units:
         self._by_ramp = d.method == "bandit"
         self.users = Users(self._window + BEFORE_DAYS * DAY_MS, resting)
         self.changed: set[Unit] = set()
+        self._same: dict[Exposed, Exposed] = {}
+        """One object for all that say the same: variants and ramps are few."""
         self.earned: Counter[tuple[str, int, int]] = Counter()
         """Of a bandit, by variant, ramp and column: what all lists earned, of whichever units and whenever those came."""
         self.unattributed = 0
@@ -85,7 +89,11 @@ class Units:
 
     def _show(self, user: User, record: ListRecord) -> None:
         mine = next((e for e in record.experiments if self._is_mine(e)), None)
-        items = array("Q", [hash_id(item.item_id) for item in record.items[:JUDGED]])
+        if mine is not None and mine.unit is None:
+            if len(self._same) > SAME:
+                self._same.clear()
+            mine = self._same.setdefault(mine, mine)
+        items = array("Q", [hash_id(item.item_id) for item in record.items[:JUDGED]]).tobytes()
         made = Shown(hash_id(record.request_id), record.timestamp, items, mine)
         if self._sides:
             made.picks = {i.item_id: self._sides[i.variant] for i in record.items if i.variant in self._sides}
@@ -127,7 +135,7 @@ class Units:
 
     def _judge(self, user: User, event: Event, shown: Shown, joined: bool) -> None:
         """A click, or what the list should have named."""
-        hit = hash_id(event.item_id) in shown.items
+        hit = shown.holds(hash_id(event.item_id))
         if event.item_id != user.last_item:
             self._add(user, shown, event.timestamp, TARGETS, 1.0)
             if hit:
@@ -135,14 +143,14 @@ class Units:
         if event.event_type in self._clicks and (hit or joined) and not shown.clicked:
             shown.clicked = True
             self._add(user, shown, event.timestamp, CLICKED, 1.0)
-        if shown.picks and event.event_type in self._clicks:
+        if event.event_type in self._clicks:
             self._credit(user, event, shown)
 
     def _credit(self, user: User, event: Event, shown: Shown) -> None:
         """A click on an item of a list that two variants share is for the one that picked it; it counts once."""
-        side = shown.picks.pop(event.item_id, None)
-        if side is None:
+        if shown.picks is None or shown.clicks is None or event.item_id not in shown.picks:
             return
+        side = shown.picks.pop(event.item_id)
         before = _sign(shown.clicks)
         if not any(shown.clicks):
             self._add(user, shown, event.timestamp, DECIDED, 1.0)

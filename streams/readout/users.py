@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -15,6 +14,8 @@ KEPT_LISTS = KEPT_SESSIONS = 20
 """Of a user: lists, for clicks that name theirs; sessions, for events that still belong to them."""
 KEPT_PURCHASES = 100
 """Of a user, for returns."""
+ACTIVE = 250_000
+"""Users of all partitions of whom everything is remembered."""
 RESTING = 1_000_000
 """Users of a partition that have been silent for long of whom the unit and the purchases are remembered."""
 
@@ -55,16 +56,20 @@ class Shown:
     name: int
     """Hash of its request_id."""
     timestamp: int
-    items: array[int]
-    """Hashes of its items."""
+    items: bytes
+    """Hashes of its items, 8 bytes each."""
     exposure: Exposed | None
     unit: Unit | None = None
     """Once it was exposed."""
     exposed: bool = False
     clicked: bool = False
-    picks: dict[str, int] = field(default_factory=dict)
-    """Item → 0 or 1: whose pick it is."""
-    clicks: list[int] = field(default_factory=list)
+    picks: dict[str, int] | None = None
+    """Item → 0 or 1: whose pick it is, of a list that two variants share."""
+    clicks: list[int] | None = None
+
+    def holds(self, item: int) -> bool:
+        """Whether the item of this hash is on it."""
+        return item in memoryview(self.items).cast("Q")
 
 
 @dataclass(slots=True)
@@ -109,17 +114,29 @@ class User:
 class Users:
     """Users by id. Of one who was silent for more than ``keep_ms``, so that nothing from before can count any more, the unit and the
     purchases remain (a session is over then, and does not); of the ``resting`` such users that are silent longest not even that.
-    ``forgotten`` counts those: if one comes back, it is a new unit.
+    ``forgotten`` counts those: if one comes back, it is a new unit. ``crowded`` counts users that had to rest before their time: what they
+    do next is for none of their lists.
     """
 
     def __init__(self, keep_ms: int, resting: int = RESTING) -> None:
         self._keep, self._most = keep_ms, resting
         self._known: OrderedDict[str, User] = OrderedDict()
         self._resting: OrderedDict[str, tuple[Unit | None, list[Purchase]]] = OrderedDict()
-        self.forgotten = 0
+        self.forgotten = self.crowded = 0
 
     def __len__(self) -> int:
         return len(self._known) + len(self._resting)
+
+    @property
+    def active(self) -> int:
+        """Of whom everything is remembered."""
+        return len(self._known)
+
+    def crowd_out(self, most: int) -> None:
+        """Remember of those that are silent longest no more than of who was silent for long; ``crowded`` counts them."""
+        while len(self._known) > most:
+            self._rest(next(iter(self._known)))
+            self.crowded += 1
 
     def at(self, user_id: str, now: int) -> User:
         """The user, of whom something is known at ``now`` (ms)."""

@@ -20,6 +20,7 @@ from tests.bench import (
     models,
     off_policy,
     quality,
+    readout,
     sequences,
     split,
     swap,
@@ -54,6 +55,7 @@ main.add_command(off_policy.command, "off-policy")
 main.add_command(interleaving.command, "interleaving")
 main.add_command(bandit.command, "bandit")
 main.add_command(trial.command, "trial")
+main.add_command(readout.command, "readout")
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ import pytest
 from streams.contracts.events import Source
 from streams.readout import fold
 from streams.readout.fold import Readout
+from streams.readout.tally import Tally
 from streams.readout.units import Units
 from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES, KEPT_SESSIONS, Users
 from tests.streams.readout_tape import Tape, definition, unit_of
@@ -192,3 +193,31 @@ def test_a_list_of_the_experiment_that_was_not_seen_is_no_past() -> None:
         unit = unit_of(t.play(exposure="impression"))
         assert unit.before[2] == before
         assert unit.now[3] == 1.0
+
+
+def test_too_many_users_at_a_time_are_crowded_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are silent longest the unit is remembered, and no list."""
+    monkeypatch.setattr(fold, "ACTIVE", 10)
+    t = Tape()
+    for n in range(50):
+        t.add(n, "a", user=f"u{n}", shown="b")
+    for n in (49, 0):
+        t.add(60, "b", user=f"u{n}", shown="c")
+    readout = t.play()
+    tally = readout.tally()
+    [part] = readout._partitions.values()
+    assert part.units.users.active <= 10
+    assert tally.crowded == 41
+    assert tally.total("ctr", "new").n == 50, "who comes back is the same unit"
+    assert tally.total("ctr", "new").totals[0] == 1 << 32, "and what u0 clicked is for none of its lists"
+    assert Tally.from_plain(tally.plain(), definition()).crowded == 41
+
+
+def test_between_two_looks_what_has_changed_does_not_pile_up() -> None:
+    t = Tape()
+    for n in range(300):
+        t.add(n, "a", user="u", shown="b", unit=f"u/{n}")
+    readout = t.play(unit="session")
+    [part] = readout._partitions.values()
+    assert len(part.units.changed) <= 1
+    assert readout.tally().total("ctr", "new").n == 300

@@ -1,0 +1,51 @@
+"""What a read-out remembers of one user: bytes, of users with so many lists of 20 items each."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import click
+import msgspec
+
+from streams.contracts.events import Source
+from streams.readout.fold import Readout
+from tests.streams.readout_tape import Tape, definition
+
+
+@click.command()
+@click.option("--users", default=2_000, show_default=True)
+def command(users: int) -> None:
+    """Print a Markdown table."""
+    click.echo("| lists of a user | kB a user |\n|---|---|")
+    for lists in (1, 5, 25):
+        click.echo(f"| {lists} | {measured(users, lists) / 1e3:.1f} |")
+
+
+def measured(users: int, lists: int) -> float:
+    """Bytes a user."""
+    readout, offset = Readout(definition()), 0
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for step in range(lists):
+            for user in range(users):
+                event, made = _record(user, step, offset)
+                readout.take_event(event, Source(0, offset))
+                readout.take_list(made)
+                offset += 1
+        readout.tally()
+        return (tracemalloc.get_traced_memory()[0] - before) / users
+    finally:
+        tracemalloc.stop()
+
+
+def _record(user: int, step: int, offset: int) -> tuple[bytes, bytes]:
+    t = Tape()
+    items = "abcdefghijklmnopqrst"
+    t.add(1_000 * step, f"i{step}", user=f"user-{user}", shown=items, variant=("control", "new")[user % 2])
+    [(event, made)] = t.records
+    assert made is not None
+    assert made.caused_by is not None
+    cause = msgspec.structs.replace(made.caused_by, offset=offset)
+    made = msgspec.structs.replace(made, request_id=f"r{offset}", caused_by=cause)
+    return msgspec.json.encode(msgspec.structs.replace(event, event_id=f"e{offset}")), msgspec.json.encode(made)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     cls=Command,
     short_help="What would another configuration have earned?",
     examples=[
-        "headrace experiment off-policy --candidate c.gz  # of the topics",
+        "headrace experiment off-policy --candidate c.gz",
         "headrace experiment off-policy l.gz --published p.gz --candidate c.gz",
         "headrace experiment off-policy l --published p --candidate c --gate",
     ],
 )
 @click.argument("log", required=False)
-@click.option("--published", metavar="FILE", help="The lists that answered LOG instead of topic `recommendations`.")
+@click.option("--published", metavar="FILE", help="LOG's lists instead of topic `recommendations`.")
 @click.option(
     "--candidate", metavar="FILE", required=True, help="Lists of the other configuration for the same events."
 )

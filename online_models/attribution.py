@@ -33,7 +33,8 @@ def attributed(x: FloatArray, weights: FloatArray, hidden: Hidden) -> tuple[Wide
     if hidden.units:
         units = slice(hidden.at, hidden.at + hidden.units)
         out = np.where(wide[:, units] > 0.0, w[units], 0.0)
-        seen = slice(hidden.first, hidden.at)
-        through[:, seen] = (out @ hidden.weights) * wide[:, seen]
+        seen = np.r_[hidden.first : hidden.at, hidden.more : hidden.more + hidden.extra]
+        seen = seen[seen < x.shape[1]]
+        through[:, seen] = (out @ hidden.weights[:, : len(seen)]) * wide[:, seen]
         own[:, units] = 0.0
     return own, through

@@ -127,7 +127,11 @@ def _apply(weights: Any, squares: Any, updates: Any, active: Any, rates: Any, nu
 
 
 class Blend:
-    """Weights [contexts, features], Adagrad sums [features], and counts of updates by context."""
+    """Weights [contexts, features], Adagrad sums [features], and counts of updates by context.
+
+    The last ``more`` features are there only sometimes. Weights and steps that are not ``wide`` leave them out, and are the same
+    to the bit as those of a blend that knows nothing of them.
+    """
 
     def __init__(
         self,
@@ -137,10 +141,12 @@ class Blend:
         eps: float = 0.1,
         prior: FloatArray | None = None,
         hidden: Hidden | None = None,
+        more: int = 0,
     ) -> None:
         if not 0.0 <= lr <= MAX_LR:
             raise ValueError(f"expected a learning rate from 0 to {MAX_LR}, got {lr}; correct it")
         self.lr, self.eps = lr, eps
+        self.more = more
         self.hidden = hidden or Hidden(features, features, 0)
         self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
         if prior is not None:
@@ -150,10 +156,15 @@ class Blend:
         self.squares: npt.NDArray[np.float64] = np.zeros(features)
         self.updates: npt.NDArray[np.int64] = np.zeros(contexts, np.int64)
         self._g = np.zeros(features, np.float32)
+        self._shapes = tuple((wide, self.columns(wide)) for wide in (True, False))
 
-    def collapse(self, active: IntArray) -> FloatArray:
-        """The one weight vector [features] that the ``active`` contexts add up to."""
-        out = np.empty(self.weights.shape[1], np.float32)
+    def columns(self, wide: bool) -> int:
+        """How many features are in use."""
+        return self.weights.shape[1] - (0 if wide else self.more)
+
+    def collapse(self, active: IntArray, wide: bool = True) -> FloatArray:
+        """The one weight vector, of the features in use, that the ``active`` contexts add up to."""
+        out = np.empty(self.columns(wide), np.float32)
         _collapse(self.weights, active, out)
         return out
 
@@ -164,25 +175,27 @@ class Blend:
         and ``at`` (rows of ``x``), ties by lower item row. Returns how many."""
         return int(_rank(x, n, weights, rows, scores, items, out, at))
 
-    def propose(self, x: FloatArray, n: int, target: int, active: IntArray) -> bytes:
+    def propose(self, x: FloatArray, n: int, target: int, active: IntArray, wide: bool = True) -> bytes:
         """The packed step for one positive, row ``target`` of ``x``: active contexts, rates, gradient, direction, and the
         hidden units' steps. Changes nothing."""
-        scores, weights = np.empty(n, np.float32), self.collapse(active)
+        scores, weights = np.empty(n, np.float32), self.collapse(active, wide)
+        g = self._g[: len(weights)]
         _scores(x, n, weights, scores)
-        _gradient(x, n, scores, target, self._g)
-        numbers, rates = np.empty((2, len(self._g)), np.int16), np.empty(len(active), np.uint16)
-        _direct(self._g, self.squares, self.eps, numbers, self.updates, active, self.lr, rates)
-        units = self.hidden.propose(x, n, scores, weights)
+        _gradient(x, n, scores, target, g)
+        numbers, rates = np.empty((2, len(g)), np.int16), np.empty(len(active), np.uint16)
+        _direct(g, self.squares, self.eps, numbers, self.updates, active, self.lr, rates)
+        units = self.hidden.propose(x, n, scores, weights, wide)
         return bytes([len(active), *active.tolist()]) + rates.tobytes() + numbers.tobytes() + units
 
     def apply(self, step: bytes) -> None:
         """Add a packed step. Any order of any steps gives the same bits. Raises ValueError if it is of another shape."""
         k = step[0] if step else 0
-        features = self.weights.shape[1]
+        features = next((n for wide, n in self._shapes if len(step) == self._length(k, n, wide)), 0)
         end = 1 + 3 * k + 4 * features
-        if not k or len(step) != end + self.hidden.nbytes_of_step or max(step[1 : 1 + k]) >= len(self.weights):
+        if not k or not features or max(step[1 : 1 + k]) >= len(self.weights):
             raise ValueError(
-                f"expected a blend step over {features} features, got {len(step)} bytes; run all workers with one configuration"
+                f"expected a blend step over {self.weights.shape[1]} features, got {len(step)} bytes; "
+                "run all workers with one configuration"
             )
         active = np.frombuffer(step, np.uint8, k, 1).astype(np.int32)
         rates = np.frombuffer(step, np.uint16, k, 1 + k)
@@ -190,6 +203,9 @@ class Blend:
         _apply(self.weights, self.squares, self.updates, active, rates, numbers)
         if self.hidden.units:
             self.hidden.apply(step[end:])
+
+    def _length(self, active: int, features: int, wide: bool) -> int:
+        return 1 + 3 * active + 4 * features + self.hidden.nbytes_of_step(wide)
 
     def snapshot(self) -> Arrays:
         own = {"weights": self.weights, "squares": self.squares, "updates": self.updates}

@@ -2,17 +2,20 @@
 
 Features need no running normalisation, so a weight means the same at any time. They come in groups: what each source says of
 the item, what everybody does with it, what the user has done with it, how it stands to the user's last item, what becomes of
-it in general (`habits`), and how near it is to the user's latest items (`closeness`).
+it in general (`habits`), and how near it is to the user's latest items (`closeness`). What is only there sometimes stands behind all
+of that (`Beside`): what the catalogue says (`shelf`), and sources that need it or were asked for. Where nothing of it is in use, those
+columns are neither filled nor read, and everything is the same to the bit as without them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from . import closeness, habits
+from . import closeness, habits, shelf
 from ._kernels import fast_log
 from .base import BOUGHT, CARTED, LIKED, FloatArray
 from .repeats import due
@@ -30,8 +33,37 @@ LAST = "deep_match"
 """The last column before the hidden units: how near the deep model has the item to the session."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The columns from ``first`` on, which are there only sometimes: of the candidate ``lists`` behind all others, then of the item."""
+
+    first: int
+    lists: tuple[str, ...]
+    bonus: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in order: source by source, each rank last, so that what hidden units see is one piece."""
+        of_sources = (f"{s}.{f}" for f in SOURCE for s in self.lists)
+        return (*of_sources, *shelf.NAMES, *(("bonus",) if self.bonus else ()))
+
+    @property
+    def seen_by_units(self) -> tuple[int, int]:
+        """Where the columns begin that hidden units are sums of, too, and how many these are: the ranks, and what is of the item."""
+        skipped = SOURCE.index("log_rank") * len(self.lists)
+        return self.first + skipped, len(self.names) - skipped
+
+    @property
+    def of_item(self) -> int:
+        """The first column that is of the item."""
+        return self.first + PER_SOURCE * len(self.lists)
+
+
 def feature_names(lists: tuple[str, ...], half_lives: int, units: int = 0) -> tuple[str, ...]:
-    """Names of the columns, in order, for these candidate lists, this number of popularity half-lives and of hidden units."""
+    """Names of the columns, in order, for these candidate lists, this number of popularity half-lives and of hidden units.
+
+    Those of `Beside` come after them.
+    """
     return (
         *(f"{s}.{f}" for f in SOURCE for s in lists),
         *(f"share-{h}" for h in range(half_lives)),
@@ -48,12 +80,14 @@ def feature_names(lists: tuple[str, ...], half_lives: int, units: int = 0) -> tu
 
 @njit(cache=True)
 def unite(
-    items: Any, scores: Any, counts: Any, minmax: Any, inv: Any, log_rank: Any, mark: Any, rows: Any, x: Any
-) -> int:
-    """Merge the lists [S, k] into distinct ``rows`` and their source features; ``mark`` is all zero before and after."""
-    n_lists = counts.shape[0]
+    items: Any, scores: Any, counts: Any, minmax: Any, inv: Any, log_rank: Any, mark: Any, rows: Any, x: Any, n_lists: int, beside: int
+) -> int:  # fmt: skip
+    """Merge the lists [S, k] into distinct ``rows`` and their source features; ``mark`` is all zero before and after.
+
+    Columns of the first ``n_lists`` begin at 0, those of the others at ``beside``.
+    """
     n = 0
-    for s in range(n_lists):
+    for s in range(counts.shape[0]):
         if counts[s] == 0:
             continue
         best = scores[s, 0]
@@ -71,11 +105,12 @@ def unite(
                 x[n, :] = 0.0
                 n += 1
             ratio = (scores[s, r] - floor) / span if span > 0.0 else np.float32(1.0)
-            x[at, s] = inv[r]
-            x[at, n_lists + s] = ratio
-            x[at, 2 * n_lists + s] = np.float32(1.0) + fast_log(ratio + np.float32(0.001)) * np.float32(1.0 / 6.91)
-            x[at, 3 * n_lists + s] = 1.0
-            x[at, 4 * n_lists + s] = log_rank[r]
+            c, wide = (s, n_lists) if s < n_lists else (beside + s - n_lists, counts.shape[0] - n_lists)
+            x[at, c] = inv[r]
+            x[at, wide + c] = ratio
+            x[at, 2 * wide + c] = np.float32(1.0) + fast_log(ratio + np.float32(0.001)) * np.float32(1.0 / 6.91)
+            x[at, 3 * wide + c] = 1.0
+            x[at, 4 * wide + c] = log_rank[r]
     for i in range(n):
         mark[rows[i]] = 0
     return n

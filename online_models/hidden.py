@@ -36,21 +36,24 @@ def _rectify(sums: Any, x: Any, at: int) -> None:
 
 @njit(cache=True)
 def _propose(
-    x: Any, n: int, first: int, at: int, errors: Any, out_weights: Any, squares: Any, lr: float, eps: float, sizes: Any, powers: Any,
-    numbers: Any,
+    x: Any, n: int, first: int, at: int, more: int, errors: Any, out_weights: Any, squares: Any, lr: float, eps: float, sizes: Any,
+    powers: Any, numbers: Any,
 ) -> None:  # fmt: skip
-    units, columns = numbers.shape
-    gradients = np.zeros((units, columns), np.float32)
+    units, every = numbers.shape
+    columns = at - first
+    gradients = np.zeros((units, every), np.float32)
     for i in range(n):
         if abs(errors[i]) > _LITTLE:
             for h in range(units):
                 if x[i, at + h] > 0.0:
                     for f in range(columns):
                         gradients[h, f] += errors[i] * x[i, first + f]
+                    for f in range(columns, every):
+                        gradients[h, f] += errors[i] * x[i, more + f - columns]
     for h in range(units):
         g = gradients[h]
         total, most = 0.0, 0.0
-        for f in range(columns):
+        for f in range(every):
             total += np.float64(g[f]) * g[f]
             most = max(most, abs(np.float64(g[f])))
         out = np.float64(out_weights[h])
@@ -63,7 +66,7 @@ def _propose(
             power = min(max(int(np.ceil(np.log2(longest))), FINEST), COARSEST)
         powers[h] = power
         scale = rate / 2.0**power
-        for f in range(columns):
+        for f in range(every):
             numbers[h, f] = np.int8(min(max(np.rint(scale * g[f]), -127.0), 127.0))
 
 
@@ -79,40 +82,65 @@ def _apply(weights: Any, fast: Any, squares: Any, sizes: Any, powers: Any, numbe
 
 
 class Hidden:
-    """``units`` sums over the columns from ``first`` to ``at`` (without it); they stand in the columns from ``at`` on."""
+    """``units`` sums over the columns from ``first`` to ``at`` (without it); they stand in the columns from ``at`` on.
 
-    def __init__(self, first: int, at: int, units: int, lr: float = 0.03, eps: float = 0.001, seed: int = 0) -> None:
+    ``more`` (where they begin, how many) are further columns that they sum up where these are in use: what is ``wide``. All that is
+    not is the same to the bit as without them.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        at: int,
+        units: int,
+        lr: float = 0.03,
+        eps: float = 0.001,
+        seed: int = 0,
+        more: tuple[int, int] = (0, 0),
+    ) -> None:
         self.first, self.at, self.units, self.lr, self.eps = first, at, units, lr, eps
         n = self.columns = at - first
-        start = np.random.default_rng(seed).normal(0.0, 1.0 / np.sqrt(max(n, 1)), (units, n))
+        self.more, self.extra = more
+        length = 1.0 / np.sqrt(max(n, 1))
+        start = np.hstack([
+            np.random.default_rng(seed).normal(0.0, length, (units, n)),
+            np.random.default_rng((seed, 1)).normal(0.0, length, (units, self.extra)),
+        ])  # fmt: skip
         self.weights: npt.NDArray[np.float64] = np.rint(start / START) * START
         self.squares: npt.NDArray[np.float64] = np.zeros(units)
         self._fast: FloatArray = np.ascontiguousarray(self.weights.T, np.float32)
-        self.nbytes_of_step = units * (3 + n)
         self._at_a_time = max(_ONE_THREAD // max(units * n, 1), 1)
 
-    def fill(self, x: FloatArray, n: int) -> None:
+    def nbytes_of_step(self, wide: bool = True) -> int:
+        """Length of a packed step."""
+        return self.units * (3 + self.columns + (self.extra if wide else 0))
+
+    def fill(self, x: FloatArray, n: int, wide: bool = True) -> None:
         """Fill the units' columns of the first ``n`` rows of ``x``."""
+        own = self._fast[: self.columns]
         for begin in range(0, n if self.units else 0, self._at_a_time):
             rows = x[begin : min(begin + self._at_a_time, n)]
-            _rectify(rows[:, self.first : self.at] @ self._fast, rows, self.at)
+            sums = rows[:, self.first : self.at] @ own
+            if wide and self.extra:
+                sums += rows[:, self.more : self.more + self.extra] @ self._fast[self.columns :]
+            _rectify(sums, rows, self.at)
 
-    def propose(self, x: FloatArray, n: int, errors: FloatArray, weights: FloatArray) -> bytes:
+    def propose(self, x: FloatArray, n: int, errors: FloatArray, weights: FloatArray, wide: bool = True) -> bytes:
         """The packed step: sizes, powers of two and numbers. Changes nothing.
 
         ``errors`` [n] are probabilities minus what came; ``weights`` the blend's of all columns.
         """
         sizes, powers = np.empty(self.units, np.int16), np.empty(self.units, np.int8)
-        numbers = np.empty((self.units, self.columns), np.int8)
+        numbers = np.empty((self.units, self.columns + (self.extra if wide else 0)), np.int8)
         out = weights[self.at : self.at + self.units]
-        _propose(x, n, self.first, self.at, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
+        _propose(x, n, self.first, self.at, self.more, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
         return sizes.tobytes() + powers.tobytes() + numbers.tobytes()
 
     def apply(self, step: bytes) -> None:
-        """Add a packed step of `nbytes_of_step`. Any order of any steps gives the same bits."""
+        """Add a packed step, wide or not (`nbytes_of_step`). Any order of any steps gives the same bits."""
         sizes = np.frombuffer(step, np.int16, self.units)
         powers = np.frombuffer(step, np.int8, self.units, 2 * self.units)
-        numbers = np.frombuffer(step, np.int8, offset=3 * self.units).reshape(self.units, self.columns)
+        numbers = np.frombuffer(step, np.int8, offset=3 * self.units).reshape(self.units, -1)
         _apply(self.weights, self._fast, self.squares, sizes, powers, numbers)
 
     def snapshot(self) -> Arrays:

@@ -20,7 +20,7 @@ class Candidates:
 
     def __init__(self, knowledge: Knowledge | Arm, per_list: int) -> None:
         self._knowledge = knowledge
-        n = len(knowledge.lists)
+        n, beside = len(knowledge.lists), knowledge.beside
         self.items: IntArray = np.zeros((n, per_list), np.int32)
         self.scores: FloatArray = np.zeros((n, per_list), np.float32)
         self.counts: IntArray = np.zeros(n, np.int32)
@@ -37,7 +37,8 @@ class Candidates:
             to = at + len(source.lists)
             self._parts.append((source, self.items[at:to], self.scores[at:to], self.counts[at:to]))
             at = to
-        self._first = PER_SOURCE * n
+        self._plain, self._beside, self._of_item = n - len(beside.lists), beside.first, beside.of_item
+        self._first = PER_SOURCE * self._plain
         self._own = self._first + len(knowledge.config.sources.popularity) + len(ITEM)
         self._habits = knowledge.features.index("rating")
         self._deep = knowledge.features.index(LAST)
@@ -60,9 +61,10 @@ class Candidates:
             self.counts[silent] = 0
         self.n = n = int(
             unite(
-                self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x
+                self.items, self.scores, self.counts, self._minmax, self._inv, self._log, q.scratch.mark, self.rows, x, self._plain,
+                self._beside,
             )
-        )
+        )  # fmt: skip
         if n == 0:
             return 0
         rows = k.following.rows
@@ -76,7 +78,7 @@ class Candidates:
         table = k.items
         user = k.factors.moment(q.vector, q.recent)
         describe(
-            x, self.rows, n, self._first, len(self.counts), k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
+            x, self.rows, n, self._first, self._plain, k.popularity.score, k.popularity.total, table.last_n, table.last_ms,
             table.first_ms, table.count, table.events, q.timestamp, q.own, q.n_events, q.session_seq, q.scratch.mark,
             rows.keys, rows.weights, start, stop, total,
         )  # fmt: skip
@@ -91,7 +93,11 @@ class Candidates:
         )  # fmt: skip
         if q.version is not None:
             q.version.nearness(q, self.rows[:n], x[:n, self._deep])
-        k.blend.hidden.fill(x, n)
+        if k.shelf.told:
+            k.shelf.describe(x, self.rows, n, self._of_item, q.recent, q.in_session, q.own)
+        if k.untried is not None:
+            k.untried.describe(x, self.rows, n, len(k.features) - 1)
+        k.blend.hidden.fill(x, n, k.wide)
         return n
 
     def lists(self, width: int) -> npt.NDArray[np.int32]:

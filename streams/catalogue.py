@@ -1,4 +1,7 @@
-"""What a worker keeps of the catalogue: titles for reasons, and which items may not be listed. Nothing else of it is used."""
+"""What a worker keeps of the catalogue for people and filters: titles for reasons, and which items may not be listed.
+
+What the models make of it, categories and prices, is in `online_models.shelf`.
+"""
 
 from __future__ import annotations
 

@@ -80,6 +80,14 @@ class FactorsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     init: Rate = 0.1
 
 
+class UntriedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `online_models.untried.Untried`; ``kappa`` 0: there is no such source. ``bonus``: what is added to the score of an item that
+    was never tried, in the units of the blend."""
+
+    kappa: Rate = 0.0
+    bonus: Annotated[float, msgspec.Meta(ge=0, le=20)] = 0.0
+
+
 class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The candidate sources. ``candidates`` is the length of each list, of which metrics need 20."""
 
@@ -94,6 +102,8 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     knn: KnnConfig = KnnConfig()
     factors: FactorsConfig = FactorsConfig()
     ratings: bool = True
+    category: HalfLife = 20_000
+    untried: UntriedConfig = UntriedConfig()
 
     def __post_init__(self) -> None:
         if len({f"{h:.0f}" for h in self.popularity}) < len(self.popularity):

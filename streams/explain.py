@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from online_models import closeness, habits
+from online_models import closeness, habits, shelf
 from online_models.attribution import Wide, attributed
 from online_models.base import FloatArray, IntArray
 from online_models.blend import CONTEXT_NAMES
@@ -22,8 +22,8 @@ from .scoring import Ranked, Scorer
 from .serving import named
 from .user_state import UserState
 
-START, VARIANT = "start", "variant"
-"""Names of weights that are no context's: those before anything was learned, and what a variant adds."""
+START, VARIANT, BONUS = "start", "variant", "bonus"
+"""Names of weights that are no context's: those before anything was learned, what a variant adds, and the bonus of new items."""
 
 _KINDS = {
     "item": ITEM,
@@ -32,6 +32,8 @@ _KINDS = {
     "habits": habits.NAMES,
     "factors": closeness.FACTORS,
     "visits": closeness.VISITS,
+    "catalogue": shelf.NAMES,
+    "untried": ("bonus",),
     DEEP: (LAST,),
 }
 _KIND_OF = {feature: kind for kind, features in _KINDS.items() for feature in features}
@@ -81,6 +83,7 @@ def explain(pipeline: Pipeline, user_id: str, item_id: str, state: UserState | N
         None,
     )
     [item] = pipeline.server.reasoned(alone, state, x)
+    x = x[:, : len(ranked.weights)]
     own, through = attributed(x[:n], ranked.weights, scorer.models.blend.hidden)
     return msgspec.structs.replace(
         base, rank=int(before) + 1, score=float(score), mean=float(scores.mean(dtype=np.float64)), source=item.source,
@@ -115,7 +118,7 @@ def _groups(
     """Largest first."""
     hidden, names = scorer.models.blend.hidden, scorer.models.features
     columns: dict[str, list[int]] = {}
-    for f, name in enumerate(names):
+    for f, name in enumerate(names[: len(x)]):
         if not hidden.at <= f < hidden.at + hidden.units:
             columns.setdefault(group_of(name), []).append(f)
     total = own + through
@@ -144,4 +147,6 @@ def _contexts(scorer: Scorer, x: FloatArray, ranked: Ranked, treatment: Treatmen
         parts = [(CONTEXT_NAMES[a], blend.weights[a]) for a in active.tolist()]
     if treatment.add is not None:
         parts.append((VARIANT, treatment.add))
-    return [ContextShare(name, float(weights @ wide)) for name, weights in parts]
+    if scorer.bonus is not None:
+        parts.append((BONUS, scorer.bonus))
+    return [ContextShare(name, float(weights[: len(wide)] @ wide)) for name, weights in parts]

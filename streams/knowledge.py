@@ -23,15 +23,17 @@ from online_models.errors import SnapshotError
 from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
 from online_models.open_sessions import OpenSessions
+from online_models.shelf import Shelf
 
 from .config import PipelineConfig
+from .contracts.catalogue import Item
 from .contracts.interactions import Interaction
 from .learned import EventWindow, LearnedOffsets
-from .models import Models, copying, restore_parts, state_of
+from .models import Models, copying, follow, restore_parts, state_of
 
 log = logging.getLogger("headrace")
 
-SCHEMA = 5
+SCHEMA = 6
 BLOCK = 4
 """Moments whose mean is one value of a source's drift detector."""
 BURST = 50
@@ -46,7 +48,7 @@ class Knowledge(Models):
 
     def __init__(self, config: PipelineConfig) -> None:
         items = ItemTable(config.max_items)
-        super().__init__(config, items, Scratch(), Deep(items))
+        super().__init__(config, items, Scratch(), Deep(items), Shelf(config.max_items))
         self.arms: dict[str, Arm] = {}
         self._coming: dict[str, Iterator[Callable[[], object]]] = {}
         """Arms that are being made, and the steps that are left."""
@@ -76,6 +78,7 @@ class Knowledge(Models):
             row = self.items.add(item_id, timestamp)
             item = self.items.hash_of(row)
             self.deep.know(row, item)
+            self.shelf.know(row, item_id)
             for models in (self, *self.arms.values()):
                 models.take_in(row, item)
             self.scratch.reserve(row + 1)
@@ -107,6 +110,16 @@ class Knowledge(Models):
         if self.items.full():
             self.compact()
         return True
+
+    def tell(self, item_id: str, item: Item | None) -> None:
+        """News of an item from the catalogue (None: it was removed). Not learned: every worker reads the catalogue from its beginning."""
+        categories, price = (item.categories, item.price) if item is not None else ((), None)
+        for moved_id, old, new in self.shelf.tell(item_id, categories, price):
+            row = self.items.row(moved_id)
+            if row >= 0:
+                self.shelf.know(row, moved_id)
+                for models in (self, *self.arms.values()):
+                    models.by_category.moved(row, old, new)
 
     def observation(self, x: Interaction, row: int) -> Observation:
         """An interaction in row numbers, of the item in ``row``."""
@@ -170,6 +183,7 @@ class Knowledge(Models):
         """The item table is full: drop the items seen longest ago, in every model."""
         new_index = self.items.compact()
         self.deep.remap(new_index)
+        self.shelf.remap(new_index)
         for models in (self, *self.arms.values()):
             models.remap(new_index)
         self._coming = {name: self._made(name) for name in self._coming}
@@ -207,6 +221,7 @@ class Knowledge(Models):
     def _made(self, name: str) -> Iterator[Callable[[], object]]:
         arm = Arm(self)
         yield from copying(self, arm)
+        follow(arm)
         self.arms[name] = arm
 
     def _parts(self) -> dict[str, Any]:
@@ -242,6 +257,9 @@ class Knowledge(Models):
         self.arms.clear()
         self.arms.update((name, Arm(self)) for name in json.loads(state["arms"].tobytes()))
         restore_parts(self._parts(), state)
+        self.shelf.follow(self.items.ids)
+        for models in (self, *self.arms.values()):
+            follow(models)
         self.clock, self.burst, self.now_ms = (int(v) for v in state["numbers"])
         self.rating_max = float(state["rating_max"][0])
         self.latest = state["latest"].copy()
@@ -256,14 +274,14 @@ class Knowledge(Models):
 
     def memory(self) -> dict[str, int]:
         """Bytes by part."""
-        return {name: int(part.nbytes) for name, part in self._parts().items()}
+        return {name: int(part.nbytes) for name, part in (self._parts() | {"catalogue": self.shelf}).items()}
 
 
 class Arm(Models):
     """The models of one variant that learns apart: they learn what its units do and nothing else. All the rest is everybody's."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        super().__init__(knowledge.config, knowledge.items, knowledge.scratch, knowledge.deep)
+        super().__init__(knowledge.config, knowledge.items, knowledge.scratch, knowledge.deep, knowledge.shelf)
         self._knowledge = knowledge
 
     def know(self, item_id: str, timestamp: int) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 
 from online_models.base import Arrays, IntArray, Observation, Scratch, Source
 from online_models.blend import CONTEXTS, Blend
+from online_models.by_category import ByCategory
 from online_models.covisitation import CoVisitation
 from online_models.deep import Deep
-from online_models.features import feature_names, prior, seen_by_units
+from online_models.features import Beside, feature_names, prior, seen_by_units
 from online_models.habits import Habits
 from online_models.hidden import Hidden
 from online_models.items import ItemTable
@@ -23,6 +24,8 @@ from online_models.ratings import Ratings
 from online_models.recency import Recency
 from online_models.repeats import Repeats
 from online_models.session_knn import SessionKNN
+from online_models.shelf import Shelf
+from online_models.untried import Untried
 
 from .config import CoVisitationConfig, PipelineConfig
 from .contracts.interactions import APART, Delta, Interaction
@@ -39,11 +42,11 @@ def _covisitation(name: str, c: CoVisitationConfig) -> CoVisitation:
 
 
 class Models:
-    """Sources, habits and blend over one item table; ``deep`` has versions of its own and is everybody's."""
+    """Sources, habits and blend over one item table; ``deep`` has versions of its own and is everybody's, as is ``shelf``."""
 
-    def __init__(self, config: PipelineConfig, items: ItemTable, scratch: Scratch, deep: Deep) -> None:
+    def __init__(self, config: PipelineConfig, items: ItemTable, scratch: Scratch, deep: Deep, shelf: Shelf) -> None:
         s = config.sources
-        self.config, self.items, self.scratch, self.deep = config, items, scratch, deep
+        self.config, self.items, self.scratch, self.deep, self.shelf = config, items, scratch, deep, shelf
         self.popularity = Popularity(list(s.popularity))
         self.following = _covisitation("following", s.following)
         self.far = _covisitation("far", s.far)
@@ -68,25 +71,45 @@ class Models:
             ratings = Ratings(seed=config.seed)
             self.sources += (ratings,)
             self._learning += (ratings,)
+        n_lists = sum(len(source.lists) for source in self.sources)
+        self.by_category = ByCategory(shelf, s.category)
+        self.untried = Untried(s.untried.kappa) if s.untried.kappa else None
+        besides: tuple[Source, ...] = (self.by_category, *([self.untried] if self.untried else ()))
+        self.sources += besides
+        self._learning += besides
         self.reach = max(s.following.window, s.near.window, s.far.window)
         """How many of a user's latest items an interaction has to carry."""
         self.lists = tuple(name for source in self.sources for name in source.lists)
         b = config.blend
-        self.features = feature_names(self.lists, len(s.popularity), b.units)
-        units = Hidden(seen_by_units(self.lists), len(self.features) - b.units, b.units, b.units_lr, seed=config.seed)
-        self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units)
+        lists = self.lists[:n_lists]
+        plain = feature_names(lists, len(s.popularity), b.units)
+        self.beside = Beside(len(plain), self.lists[n_lists:], bonus=self.untried is not None)
+        self.features = plain + self.beside.names
+        units = Hidden(
+            seen_by_units(lists), len(plain) - b.units, b.units, b.units_lr, seed=config.seed, more=self.beside.seen_by_units
+        )
+        self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units, len(self.beside.names))
         self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""
+
+    @property
+    def wide(self) -> bool:
+        """Whether the columns `Beside` the others are in use: something is known of the catalogue, or new items are given a bonus."""
+        return self.shelf.told or self.untried is not None
 
     def take_in(self, row: int, item: int) -> None:
         """A new item (``item``: 64 bits of its id) has got its row."""
         self.factors.know(row, item)
         self.habits.know(row)
+        if self.untried is not None:
+            self.untried.know(row)
 
     def absorb(self, x: Interaction, o: Observation, rating_max: float, apart: bool = False) -> None:
         """Learn one interaction, and add its steps: everybody's, or those of its arm (``apart``)."""
         for source in self._learning:
             source.learn_one(o)
+        if self.untried is not None and x.shown:
+            self.untried.show([row for row in map(self.items.row, x.shown) if row >= 0])
         if x.weight > 0.0:
             wanted = is_target(x, x.history[0] if x.history else "", rating_max, self.config.filters.repeats)
             self.habits.learn_one(o.item, wanted, x.before > 0, x.value if o.rated else None)
@@ -130,6 +153,11 @@ class Models:
         """All that has state of its own, by name."""
         parts: dict[str, Any] = {f"source-{s.lists[0]}": s for s in self._learning}
         return parts | {"habits": self.habits, "blend": self.blend}
+
+
+def follow(models: Models) -> None:
+    """What follows from state and catalogue together is made anew, after either was replaced as a whole."""
+    models.by_category.refill()
 
 
 def state_of(parts: dict[str, Any]) -> Arrays:

@@ -185,7 +185,7 @@ class Pipeline:
         return Moment(
             event.timestamp, self.counts["events"] - 1, len(self.knowledge.items), [ids[r] for r in ranked.rows.tolist()], lists,
             x=x, rows=c.rows[: c.n].copy(), n_rows=c.n, active=ranked.active, version=name_of(version), rival=other,
-            rival_version=name_of(rival), arm=treatment.arm, scores=ranked.levels(),
+            rival_version=name_of(rival), arm=treatment.arm, scores=ranked.levels(), untold=True,
         )  # fmt: skip
 
     def _rival(
@@ -270,6 +270,7 @@ class Pipeline:
     def catalogue_update(self, item_id: str, item: Item | None) -> None:
         """A catalogue record arrived (None: the item was removed)."""
         self.filters.update(item_id, item)
+        self.knowledge.tell(item_id, item)
 
     def _compacted(self, new_index: IntArray) -> None:
         self.sessions.remap(new_index)

@@ -47,7 +47,8 @@ class Moment:
     ``x`` is there the blend can still learn: the candidates ``rows``, their features, and the active contexts. ``version``
     of the deep model made the fresh list; where the moment is compared, ``rival`` [2, 20] is what another one would have
     made, blended and by itself. ``arm``: the variants of experiments that the fresh list was made under. ``scores`` are those of
-    ``fresh`` (see `scoring.Ranked.levels`); an open moment that was restored has none.
+    ``fresh`` (see `scoring.Ranked.levels`); an open moment that was restored has none. ``untold``: no interaction has said yet what
+    stood in the list.
     """
 
     timestamp: int
@@ -65,6 +66,7 @@ class Moment:
     rival: IntArray | None = None
     rival_version: str = ""
     arm: str = ""
+    untold: bool = False
 
 
 @njit(cache=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from online_models.base import FloatArray, IntArray
-from online_models.features import PER_SOURCE, SOURCE
+from online_models.features import PER_SOURCE, SOURCE, Beside
 
 FILL = "fill"
 """Source of the items that fill up a list where the sources name too few."""
@@ -23,6 +23,8 @@ _PLAIN = {
     "mf": "fits your taste",
     "deep": "what sessions like yours go on with",
     "rated": "you would rate it highly",
+    "category": "popular in a category of yours",
+    "untried": "new, and worth a try",
     "latest": "others just chose it",
     "newest": "new",
     FILL: "many chose it",
@@ -30,24 +32,30 @@ _PLAIN = {
 
 
 @njit(cache=True)
-def _loudest(x: Any, at: Any, w: Any, n_lists: int, listed: int, out: Any) -> None:
+def _loudest(x: Any, at: Any, w: Any, n_lists: int, beside: int, more: int, listed: int, out: Any) -> None:
     for i in range(at.shape[0]):
         best, loud = 0, -1e30
-        for s in range(n_lists):
-            if x[at[i], listed * n_lists + s] == 0.0:
+        for s in range(n_lists + more):
+            c, wide = (s, n_lists) if s < n_lists else (beside + s - n_lists, more)
+            if x[at[i], listed * wide + c] == 0.0:
                 continue
             total = 0.0
-            for f in range(s, PER_SOURCE * n_lists, n_lists):
+            for f in range(c, c + PER_SOURCE * wide, wide):
                 total += x[at[i], f] * w[f]
             if total > loud:
                 best, loud = s, total
         out[i] = best
 
 
-def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int) -> list[int]:
-    """For rows ``at`` of the feature matrix, the source whose five features add most to the score."""
+def loudest(x: FloatArray, at: IntArray, weights: FloatArray, n_lists: int, beside: Beside) -> list[int]:
+    """For rows ``at`` of the feature matrix, the source whose five features add most to the score, among ``n_lists`` in all.
+
+    Those of ``beside``, the last ones, are looked at where ``weights`` reach that far.
+    """
     out = np.zeros(len(at), np.int32)
-    _loudest(x, at, weights, n_lists, SOURCE.index("listed"), out)
+    plain = n_lists - len(beside.lists)
+    more = n_lists - plain if len(weights) > beside.first else 0
+    _loudest(x, at, weights, plain, beside.first, more, SOURCE.index("listed"), out)
     return out.tolist()
 
 

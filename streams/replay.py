@@ -23,7 +23,7 @@ import numpy as np
 from online_models.deep import Version
 from online_models.prepared import prepare
 
-from . import recorded_log
+from . import recorded_catalogue, recorded_log
 from .config import PipelineConfig
 from .contracts.events import Event, Source
 from .contracts.experiments import Experiment
@@ -65,9 +65,13 @@ class Replay:
     model: Path | None = None
     """Folder of an artefact of the deep model that answers from the start; it learns newcomers, and nothing takes its place."""
     experiments: tuple[Experiment, ...] = ()
+    catalogue: str | None = None
+    """File of the catalogue, which is known from the start."""
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(self.config, self.topic)
+        for item in recorded_catalogue.read(self.catalogue) if self.catalogue is not None else ():
+            self.pipeline.catalogue_update(item.item_id, item)
         if self.model is not None:
             self.pipeline.versions.install(Version(prepare(self.model), self.pipeline.knowledge.items))
         self.pipeline.run_experiments(self.experiments)

@@ -16,6 +16,7 @@ from .experiments import EVERYBODYS, Treatment
 from .fallback import fill
 from .filters import Filters
 from .knowledge import Arm, Knowledge
+from .models import Models
 from .user_state import UserState
 
 
@@ -47,6 +48,7 @@ class Scorer:
         self.models, self._filters = knowledge, filters
         self.candidates = Candidates(knowledge, per_list)
         self.scores: FloatArray = np.zeros(len(self.candidates.rows), np.float32)
+        self.bonus = bonus_of(knowledge)
 
     def query(self, state: UserState, timestamp: int, recent: int, version: Version | None) -> Query:
         """The request of this user at this time, pinned to a version of the deep model."""
@@ -98,9 +100,12 @@ class Scorer:
         finally:
             self._filters.unblock(state, treatment)
         blend = self.models.blend
-        weights = blend.collapse(active) if treatment.learned else blend.start
+        columns = blend.columns(self.models.wide)
+        weights = blend.collapse(active, self.models.wide) if treatment.learned else blend.start[:columns]
         if treatment.add is not None:
-            weights = weights + treatment.add
+            weights = weights + treatment.add[:columns]
+        if self.bonus is not None:
+            weights = weights + self.bonus
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)
         found = blend.rank(x, n, weights, c.rows, self.scores, rows, scores, at)
         for row in more:
@@ -110,6 +115,16 @@ class Scorer:
         if state.n == 0:
             generic = "nothing is known of the user yet"
         return Ranked(rows[:found], scores[:found], at[:found], active, weights, q.recent, generic)
+
+
+def bonus_of(models: Models) -> FloatArray | None:
+    """Weights [features] that stand for the bonus of new items, which is given whatever has been learned of it; None: there is none."""
+    bonus = models.config.sources.untried.bonus
+    if models.untried is None or not bonus:
+        return None
+    out = np.zeros(len(models.features), np.float32)
+    out[models.features.index("bonus")] = bonus
+    return out
 
 
 def explore(ranked: Ranked, rate: float, draw: str) -> float | None:

@@ -105,7 +105,7 @@ class Server:
         ids, lists = self._knowledge.items.ids, self._knowledge.lists
         recent = ranked.recent
         title = self._title_of(ids[recent[0]]) if len(recent) else ""
-        loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists))
+        loud = loudest(x, np.maximum(ranked.at, 0), ranked.weights, len(lists), self._knowledge.beside)
         own = state.own[: state.n]
         own_rows = own["item"]
         plain = {source: in_words(lists[source], title) for source in set(loud)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from online_models.base import IntArray
+from online_models.metrics import K
 from online_models.repeats import times
 
 from .config import PipelineConfig
@@ -56,9 +57,16 @@ class Teacher:
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
             user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
             ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
-            clock=k.clock + 1, deltas=deltas, before=times(state.own[: state.n], row), variant=apart,
+            clock=k.clock + 1, deltas=deltas, before=times(state.own[: state.n], row), variant=apart, shown=self._shown(moment),
         )  # fmt: skip
         return interaction, step
+
+
+    def _shown(self, moment: Moment) -> list[str]:
+        """Of the moment's list those items that may need trying; of its first event alone."""
+        untried = self._knowledge.untried
+        ids, moment.untold = moment.fresh[:K] if moment.untold and untried is not None else [], False
+        return [i for i in ids if untried is not None and untried.is_untried(self._knowledge.items.row(i))]
 
 
 def _steps(
@@ -74,5 +82,5 @@ def _steps(
     if wanted and moment.x is not None and moment.rows is not None and moment.active is not None:
         at = np.flatnonzero(moment.rows == row)
         if len(at):
-            deltas["blend"] = Delta([], models.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active))
+            deltas["blend"] = Delta([], models.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active, models.wide))
     return deltas, step

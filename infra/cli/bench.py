@@ -21,6 +21,7 @@ from infra.quality.runs import Setup
 from infra.settings import Settings, with_settings
 from infra.whole_files import write_whole
 from online_models.errors import InputError
+from streams import recorded_catalogue
 from streams.config import PipelineConfig
 from streams.warm_up import warm_up
 
@@ -91,6 +92,7 @@ def command() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="An artefact that takes part; of a set with periods, a folder of one for each period: DIR/1, DIR/2 ...",
 )
+@click.option("--catalogue", metavar="FILE", help="What is known of the items of the logs (JSON Lines), from the start on.")
 @click.option(
     "--periods", metavar="N", type=click.IntRange(1), help="Of a set with periods, test 1 to N. [default: all]"
 )
@@ -103,7 +105,8 @@ def command() -> None:
 @with_settings
 def quality(
     logs_: tuple[str, ...], sets: tuple[str, ...], data: Path | None, track: str | None, ablate: bool, parts: tuple[str, ...],
-    lags: tuple[tuple[str, int], ...], model: Path | None, periods: int | None, limit: int | None, out: Path | None, settings: Settings,
+    lags: tuple[tuple[str, int], ...], model: Path | None, catalogue: str | None, periods: int | None, limit: int | None, out: Path | None,
+    settings: Settings,
 ) -> None:  # fmt: skip
     """Put the queries of published protocols to the pipeline, and say what its lists are worth.
 
@@ -115,6 +118,7 @@ def quality(
         raise InputError("a set or a log", "none", f"give --set with one of {', '.join(ader.SETS)}, or a recorded log")
     if out is not None and not out.absolute().parent.is_dir():
         raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
+    items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
     with _quiet(), _Bars() as bars:
         warm_up(settings.pipeline)
@@ -122,7 +126,7 @@ def quality(
             plan, config = _plan(name, data, periods, limit, settings.pipeline)
             tracks = (track,) if track else (bench.FROZEN, bench.PREQUENTIAL)[len(plan.bounds) < 3 :]
             wish = bench.Wish(tracks, ablate or bool(parts), parts, lags)
-            setup = Setup(config, model=_models(model, len(plan.bounds) > 2))
+            setup = Setup(config, model=_models(model, len(plan.bounds) > 2), catalogue=items)
             results.append(bench.run(plan, setup, wish, bars.watch(plan)))
             if out is not None:
                 _write(out, results)

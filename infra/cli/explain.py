@@ -43,6 +43,7 @@ PATIENCE_S = 10.0
 @click.option(
     "--model", metavar="DIR", type=click.Path(path_type=Path), help="With --log: an artefact of `headrace train`."
 )
+@click.option("--catalogue", metavar="FILE", help="With --log: what is known of the items (JSON Lines).")
 @click.option("--url", metavar="URL", help="Ask this worker; without --log and --url the one of --web is asked.")
 @click.option(
     "--top", metavar="N", type=click.IntRange(0), default=12, show_default=True, help="Features that are shown."
@@ -50,8 +51,8 @@ PATIENCE_S = 10.0
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON instead of tables.")
 @with_settings
 def command(
-    user: str, item: str, log: str | None, limit: int | None, model: Path | None, url: str | None, top: int, as_json: bool,
-    settings: Settings,
+    user: str, item: str, log: str | None, limit: int | None, model: Path | None, catalogue: str | None, url: str | None, top: int,
+    as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Show what each source, feature and context adds to the score of ITEM for USER, and the place that this gives it.
 
@@ -59,12 +60,12 @@ def command(
     """
     if log is not None and url is not None:
         raise click.UsageError("--log and --url are two ways to ask: give one of them")
-    if log is None and (limit is not None or model is not None):
-        raise click.UsageError("--limit and --model go with --log")
+    if log is None and (limit, model, catalogue) != (None, None, None):
+        raise click.UsageError("--limit, --model and --catalogue go with --log")
     if not (1 <= len(user) <= MAX_ID and 1 <= len(item) <= MAX_ID):
         raise click.UsageError(f"USER and ITEM are ids of 1 to {MAX_ID} characters")
     if log is not None:
-        found = _after(log, limit, model, user, item, settings)
+        found = _after(log, limit, model, catalogue, user, item, settings)
     else:
         found = asked(url or f"http://{settings.web}", user, item)
     if as_json:
@@ -73,11 +74,14 @@ def command(
         show(found, top)
 
 
-def _after(log: str, limit: int | None, model: Path | None, user: str, item: str, settings: Settings) -> Explanation:
+def _after(
+    log: str, limit: int | None, model: Path | None, catalogue: str | None, user: str, item: str, settings: Settings
+) -> Explanation:
     if log == "-":
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
     with Console(stderr=True).status("replaying") if sys.stderr.isatty() else contextlib.nullcontext():
-        job = Replay(log, settings.pipeline, limit=limit, topic=settings.topics.events, model=model)
+        topic = settings.topics.events
+        job = Replay(log, settings.pipeline, limit=limit, topic=topic, model=model, catalogue=catalogue)
         if job.run()["events"] == 0:
             raise InputError("a log with events", f"none in {log}", "`headrace replay` says what is wrong with it")
     return explain(job.pipeline, user, item)

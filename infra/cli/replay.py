@@ -48,6 +48,7 @@ from streams.warm_up import warm_up
     type=click.Path(path_type=Path),
     help="An experiment (YAML) that runs meanwhile; may be given again.",
 )
+@click.option("--catalogue", metavar="FILE", help="What is known of the items (JSON Lines), from the start on.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="Stop after this many events.")
 @click.option(
     "--batch",
@@ -61,7 +62,7 @@ from streams.warm_up import warm_up
 @with_settings
 def command(
     log: str, recs_out: str | None, published: str | None, report_out: str | None, model: Path | None, definitions: tuple[Path, ...],
-    limit: int | None, batch: int, as_json: bool, settings: Settings,
+    catalogue: str | None, limit: int | None, batch: int, as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Play LOG (JSON Lines, .gz or Parquet) and say how good the recommendations were, event by event.
 
@@ -85,7 +86,7 @@ def command(
                 bar.update(task, completed=done, total=total, rate=rate)
 
         topic = settings.topics.events
-        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model, experiments)
+        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model, experiments, catalogue)
         report = job.run()
     if report["events"] == 0:
         raise replay_report.no_events(report, log)

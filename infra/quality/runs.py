@@ -13,6 +13,7 @@ import msgspec
 from online_models.deep import Version
 from online_models.prepared import prepare
 from streams.config import PipelineConfig
+from streams.contracts.catalogue import Item
 from streams.contracts.events import Event, Source
 from streams.experiments import EVERYBODYS, Assignment, Experiments, Treatment
 from streams.pipeline import Pipeline
@@ -47,11 +48,15 @@ class Setup:
     config: PipelineConfig
     treatment: Treatment = EVERYBODYS
     model: Callable[[int], Path | None] = lambda period: None
+    catalogue: tuple[Item, ...] = ()
+    """Of the items, known from the start."""
 
     def pipeline(self) -> Pipeline:
         """A new one, which has learned nothing."""
         found = Pipeline(msgspec.structs.replace(self.config, k=LENGTH))
         found.answers = False
+        for item in self.catalogue:
+            found.catalogue_update(item.item_id, item)
         found.experiments = _Everybody(self.treatment)
         return found
 

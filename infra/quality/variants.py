@@ -34,7 +34,8 @@ def variants(setup: Setup, rated: bool, deep: bool) -> list[Variant]:
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(lists):
         groups.setdefault(name.partition("-")[0], []).append(number)
-    idle = {"rated"} if not rated else set()
+    idle = set() if rated else {"rated"}
+    idle |= set() if setup.catalogue else {"category"}
     found = [
         Variant(name, f"without {name}", replace(setup, treatment=Treatment(silent=np.array(numbers, np.int32))))
         for name, numbers in groups.items()
@@ -44,6 +45,8 @@ def variants(setup: Setup, rated: bool, deep: bool) -> list[Variant]:
         found.append(Variant(DEEP, f"without {DEEP}", replace(setup, model=lambda period: None)))
     start = replace(setup, treatment=Treatment(learned=False))
     found.append(Variant("learned", "start weights, nothing learned by the blend", start))
+    if setup.catalogue:
+        found.append(Variant("catalogue", "without the catalogue", replace(setup, catalogue=())))
     if setup.config.blend.units:
         found.append(Variant("units", "without hidden units", replace(setup, config=without_units(setup.config))))
     return found

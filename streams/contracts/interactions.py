@@ -29,7 +29,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ``ages`` are the milliseconds since each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a
     Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name, those of an
     arm that learns apart behind `APART`.
-    ``before`` counts the events that the user had on the item already.
+    ``before`` counts the events that the user had on the item already. ``shown``: items of the list from before the event that may
+    need trying, where new items are given a bonus.
     """
 
     v: int = VERSION
@@ -50,6 +51,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     variant: str | None = None
     deltas: dict[str, Delta] = msgspec.field(default_factory=dict)
     before: int = 0
+    shown: list[str] = msgspec.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.ages) != len(self.history) or not 0 <= self.in_session <= len(self.history):

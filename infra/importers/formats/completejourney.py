@@ -77,7 +77,7 @@ def item_of(product_id: int, **product: object) -> Item:
     if set(_WORD.findall(kind)).isdisjoint(_WORD.findall(group)):
         kind = ": ".join(filter(None, (group, kind))) or words.get("department", "")
     title = f"{_WORD.sub(lambda word: word[0].capitalize(), kind)} {words.get('package_size', '').lower()}".strip()
-    places = ("department", "product_category", "brand")
+    places = ("department", "product_category", "product_type", "brand")
     return Item(
         item_id=str(product_id),
         title=title,

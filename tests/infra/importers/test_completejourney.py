@@ -68,7 +68,7 @@ def test_products_become_a_catalogue(package) -> None:
     )
     ice, unknown = completejourney.product_catalogue()
     assert (ice.item_id, ice.title) == ("25671", "Ice - Crushed/Cubed 22 lb")
-    assert ice.categories == ["GROCERY", "FRZN ICE", "National"]
+    assert ice.categories == ["GROCERY", "FRZN ICE", "ICE - CRUSHED/CUBED", "National"]
     assert ice.attributes == {"brand": "National", "manufacturer_id": "2", "package_size": "22 LB"}
     assert (unknown.title, unknown.categories) == ("Misc", ["MISC", "Private"])
 

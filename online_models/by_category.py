@@ -18,7 +18,7 @@ from .shelf import Shelf
 
 POOL = 64
 """Items kept of a category."""
-LATEST, FADE = 5, 0.8
+LATEST, FADE = 20, 0.9
 """Latest items whose categories are asked, and the weight of each further back."""
 _BIG = 1e200
 
@@ -124,7 +124,7 @@ class ByCategory:
     lists = ("category",)
 
     def __init__(self, shelf: Shelf | None = None, half_life: float = 20_000.0) -> None:
-        self.shelf = shelf or Shelf()
+        self.shelf = Shelf() if shelf is None else shelf
         self.growth = 2.0 ** (1.0 / half_life)
         self.score = np.zeros(64, np.float64)
         self.unit = np.ones(1, np.float64)
@@ -146,7 +146,7 @@ class ByCategory:
 
     def _reach(self, item: int) -> None:
         """Room for the item's categories."""
-        while self.shelf.categories > len(self.n_top):
+        if self.shelf.categories > len(self.n_top):
             size = max(self.shelf.categories, 2 * len(self.n_top), 64)
             self.n_top = grown(self.n_top, size)
             self.top = np.concatenate([self.top, np.zeros((len(self.n_top) - len(self.top), POOL), np.int32)])

@@ -175,10 +175,20 @@ class ByCategory:
     def candidates(self, q: Query, items: IntArray, scores: FloatArray, counts: IntArray) -> None:
         counts[0] = 0
         if self.shelf.told and len(q.recent):
+            shelf, work = self.shelf, q.scratch
             counts[0] = _candidates(
-                q.recent, self.shelf.cats, self.shelf.weights, self.score, self.top, self.n_top, q.blocked, q.scratch.acc, q.scratch.touched,
-                items[0], scores[0],
-            )  # fmt: skip
+                q.recent,
+                shelf.cats,
+                shelf.weights,
+                self.score,
+                self.top,
+                self.n_top,
+                q.blocked,
+                work.acc,
+                work.touched,
+                items[0],
+                scores[0],
+            )
 
     def snapshot(self) -> Arrays:
         return {"score": self.score, "unit": self.unit}

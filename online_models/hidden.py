@@ -133,7 +133,9 @@ class Hidden:
         sizes, powers = np.empty(self.units, np.int16), np.empty(self.units, np.int8)
         numbers = np.empty((self.units, self.columns + (self.extra if wide else 0)), np.int8)
         out = weights[self.at : self.at + self.units]
-        _propose(x, n, self.first, self.at, self.more, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers)
+        _propose(
+            x, n, self.first, self.at, self.more, errors, out, self.squares, self.lr, self.eps, sizes, powers, numbers
+        )
         return sizes.tobytes() + powers.tobytes() + numbers.tobytes()
 
     def apply(self, step: bytes) -> None:

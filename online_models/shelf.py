@@ -55,12 +55,22 @@ def _clear(work: Any, cats: Any, row: int) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _describe(
-    x: Any, rows: Any, n: int, c: int, cats: Any, prices: Any, weights: Any, work: Any, recent: Any, in_session: int, own: Any
+    x: Any,
+    rows: Any,
+    n: int,
+    c: int,
+    cats: Any,
+    prices: Any,
+    weights: Any,
+    work: Any,
+    recent: Any,
+    in_session: int,
+    own: Any,
 ) -> None:
     m, s = min(recent.shape[0], RECENT), min(in_session, recent.shape[0])
     first = max(own.shape[0] - HISTORY, 0)
     total, w = np.float32(0.0), np.float32(1.0)
-    for r in range(m):
+    for _ in range(m):
         total += w
         w *= np.float32(FADE)
     w = np.float32(1.0) / max(total, np.float32(1.0))

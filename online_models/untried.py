@@ -56,11 +56,10 @@ class Untried:
         self.known = np.zeros(1, np.int64)
 
     def learn_one(self, o: Observation) -> None:
-        self.know(o.item)
+        self._reach(o.item)
         self.tried[o.item] += 1
 
-    def know(self, row: int) -> None:
-        """A new item."""
+    def _reach(self, row: int) -> None:
         if row >= len(self.tried):
             self.tried = grown(self.tried, row + 1)
         self.known[0] = max(int(self.known[0]), row + 1)
@@ -68,7 +67,7 @@ class Untried:
     def show(self, rows: list[int]) -> None:
         """A list was shown with these items in it."""
         for row in rows:
-            self.know(row)
+            self._reach(row)
             self.tried[row] += 1
 
     def is_untried(self, row: int) -> bool:

@@ -86,9 +86,16 @@ class Models:
         self.beside = Beside(len(plain), self.lists[n_lists:], bonus=self.untried is not None)
         self.features = plain + self.beside.names
         units = Hidden(
-            seen_by_units(lists), len(plain) - b.units, b.units, b.units_lr, seed=config.seed, more=self.beside.seen_by_units
+            seen_by_units(lists),
+            len(plain) - b.units,
+            b.units,
+            b.units_lr,
+            seed=config.seed,
+            more=self.beside.seen_by_units,
         )
-        self.blend = Blend(CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units, len(self.beside.names))
+        self.blend = Blend(
+            CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units, len(self.beside.names)
+        )
         self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""
 
@@ -101,8 +108,6 @@ class Models:
         """A new item (``item``: 64 bits of its id) has got its row."""
         self.factors.know(row, item)
         self.habits.know(row)
-        if self.untried is not None:
-            self.untried.know(row)
 
     def absorb(self, x: Interaction, o: Observation, rating_max: float, apart: bool = False) -> None:
         """Learn one interaction, and add its steps: everybody's, or those of its arm (``apart``)."""

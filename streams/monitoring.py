@@ -16,7 +16,7 @@ def figures(pipeline: Pipeline, held: int) -> dict[str, float | dict[str, float]
     for column, metric in enumerate(("hr_at_20", "recall_at_20", "mrr_at_20", "ndcg_at_20")):
         out[metric] = dict(zip(q.names, q.recent[:, column].tolist(), strict=True))
     return out | {
-        "catalogue": pipeline.catalogue.sizes(),
+        "catalogue": pipeline.catalogue.sizes() | k.shelf.sizes(),
         "moments": float(q.scored), "items": float(len(k.items)), "cached_users": float(len(sessions)),
         "held_interactions": float(held), "open_moments": float(len(pipeline.moments)),
         "intent_samples": float(k.intent.n_learned),

@@ -61,7 +61,6 @@ class Teacher:
         )  # fmt: skip
         return interaction, step
 
-
     def _shown(self, moment: Moment) -> list[str]:
         """Of the moment's list those items that may need trying; of its first event alone."""
         untried = self._knowledge.untried
@@ -82,5 +81,7 @@ def _steps(
     if wanted and moment.x is not None and moment.rows is not None and moment.active is not None:
         at = np.flatnonzero(moment.rows == row)
         if len(at):
-            deltas["blend"] = Delta([], models.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active, models.wide))
+            deltas["blend"] = Delta(
+                [], models.blend.propose(moment.x, moment.n_rows, int(at[0]), moment.active, models.wide)
+            )
     return deltas, step

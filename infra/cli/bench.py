@@ -92,7 +92,9 @@ def command() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="An artefact that takes part; of a set with periods, a folder of one for each period: DIR/1, DIR/2 ...",
 )
-@click.option("--catalogue", metavar="FILE", help="What is known of the items of the logs (JSON Lines), from the start on.")
+@click.option(
+    "--catalogue", metavar="FILE", help="What is known of the items of the logs (JSON Lines), from the start on."
+)
 @click.option(
     "--periods", metavar="N", type=click.IntRange(1), help="Of a set with periods, test 1 to N. [default: all]"
 )

@@ -86,7 +86,9 @@ def command(
                 bar.update(task, completed=done, total=total, rate=rate)
 
         topic = settings.topics.events
-        job = Replay(log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model, experiments, catalogue)
+        job = Replay(
+            log, settings.pipeline, recs_out, published, limit, batch, progress, topic, model, experiments, catalogue
+        )
         report = job.run()
     if report["events"] == 0:
         raise replay_report.no_events(report, log)

@@ -44,6 +44,7 @@ SHOWN = 40
     "--share", type=click.FloatRange(0, 1, min_open=True), default=0.2, show_default=True, help="Of the log: its start."
 )
 @click.option("--metric", type=click.Choice(NAMES), default="ndcg@20", show_default=True, help="What is to be large.")
+@click.option("--catalogue", metavar="FILE", help="What is known of the items (JSON Lines), from the start on.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 64), default=1, show_default=True, help="Trials at a time.")
 @click.option(
@@ -53,8 +54,8 @@ SHOWN = 40
 @click.option("--json", "json_", is_flag=True, help="Print what was tried as JSON instead of tables.")
 @with_settings
 def command(
-    log: str, budget: float | None, trials: int | None, share: float, metric: str, seed: int, jobs: int, out: Path, json_: bool,
-    settings: Settings,
+    log: str, budget: float | None, trials: int | None, share: float, metric: str, catalogue: str | None, seed: int, jobs: int, out: Path,
+    json_: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Replay the first part of LOG under other settings of sources and blend, again and again, and write those that are best.
 
@@ -67,7 +68,7 @@ def command(
     if budget is None and trials is None:
         budget = BUDGET_S
     state = out.with_name(f"{out.name}.tuning")
-    plan = Plan(log, settings.pipeline, state, share, metric, seed, budget, trials, jobs)
+    plan = Plan(log, settings.pipeline, state, share, metric, seed, budget, trials, jobs, catalogue=catalogue)
     with unwinding(), Bars("tuning", BarColumn(), "{task.fields[told]}") as bar:
         task = bar.add_task("tune", total=1.0, told="the settings as they are")
 

@@ -20,8 +20,8 @@ from online_models.errors import InputError, ServiceError
 from streams.config import PipelineConfig
 
 from .search import Proposal, Result, Search
-from .space import KNOBS, Knob, Space
-from .state import State, alone, mark_of, part_of
+from .space import KNOBS, OF_CATALOGUE, Knob, Space
+from .state import State, alone, digest_of, mark_of, part_of
 from .trial import Judged, OutOfTime, Part, judge
 
 FEWEST = 50
@@ -45,6 +45,7 @@ class Plan:
     trials: int | None = None
     jobs: int = 1
     knobs: tuple[Knob, ...] = KNOBS
+    catalogue: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ def tune(plan: Plan, progress: Callable[[list[Result], float], None] = lambda re
 
 
 def _tune(plan: Plan, progress: Callable[[list[Result], float], None]) -> Found:
-    space = Space(plan.base, plan.knobs)
+    space = Space(plan.base, plan.knobs + (OF_CATALOGUE if plan.catalogue is not None else ()))
     events, digest = part_of(plan.path, plan.share)
-    part = Part(plan.path, events)
+    if plan.catalogue is not None:
+        digest += digest_of(plan.catalogue)
+    part = Part(plan.path, events, plan.catalogue)
     state = State.of(plan.state, mark_of(digest, space, plan.metric, plan.seed))
     work = _Work(plan, part, state, progress)
     search = Search(space, plan.metric, plan.seed)

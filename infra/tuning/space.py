@@ -70,6 +70,9 @@ KNOBS = (
     Knob("blend.units_lr", (0.01, 0.02, 0.03, 0.05, 0.08)),
 )  # fmt: skip
 
+OF_CATALOGUE = (Knob("sources.category", (2_000.0, 5_000.0, 20_000.0, 100_000.0), 2),)
+"""Knobs that turn nothing where there is no catalogue."""
+
 
 class Space:
     """The knobs round a configuration, whose own values are among theirs; it stands at ``start``.

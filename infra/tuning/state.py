@@ -13,7 +13,7 @@ import msgspec
 
 from infra.whole_files import write_whole
 from online_models.errors import InputError
-from streams import recorded_log
+from streams import recorded_catalogue, recorded_log
 from streams.contracts.events import Event
 from streams.validate import validate
 
@@ -72,6 +72,14 @@ def part_of(path: str, share: float) -> tuple[int, str]:
         digest.update(raw)
         seen += isinstance(validate(raw, None, event_id="0"), Event)
     return events, digest.hexdigest()
+
+
+def digest_of(catalogue: str) -> str:
+    """Of the items in a file. Raises InputError where one is none."""
+    digest = hashlib.sha256()
+    for item in recorded_catalogue.read(catalogue):
+        digest.update(msgspec.json.encode(item, order="sorted"))
+    return digest.hexdigest()
 
 
 def mark_of(digest: str, space: Space, metric: str, seed: int) -> str:

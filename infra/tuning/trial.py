@@ -28,10 +28,11 @@ RUNGS = (0.3, 0.6)
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The first ``events`` valid events of the log at ``path``."""
+    """The first ``events`` valid events of the log at ``path``, with the ``catalogue`` in a file, if there is one."""
 
     path: str
     events: int
+    catalogue: str | None = None
 
     @property
     def marks(self) -> list[int]:
@@ -100,7 +101,7 @@ def judge(
             if bars and rungs[-1] < bars[len(seen) - 1]:
                 raise _Behind
 
-    job = Replay(part.path, config, limit=part.events, progress=look)
+    job = Replay(part.path, config, limit=part.events, progress=look, catalogue=part.catalogue)
     try:
         job.run()
     except _Behind:

@@ -16,6 +16,7 @@ from online_models.items import hash_id
 from online_models.prepared import Prepared
 
 from .config import PipelineConfig
+from .contracts.catalogue import Item
 from .contracts.events import Event, Source
 from .pipeline import Pipeline
 
@@ -33,6 +34,9 @@ def warm_up(config: PipelineConfig) -> None:
     timestamp = 1_500_000_000_000
     for n in range(120):
         timestamp += (0, 1_000, 120_000, 3_600_000)[n % 4]
+        if n >= 60:  # first without a catalogue, then with one in which items change their place
+            item = Item(item_id=f"item-{n % 8}", categories=[f"kind-{n % 3}"], price=float(n))
+            pipeline.catalogue_update(item.item_id, item)
         kind = _TYPES[n % 5 if n % 7 else n % 6]
         value = float(1 + n % 5) if kind == "rating" else None
         pipeline.on_event(

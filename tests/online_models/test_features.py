@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from online_models import closeness, habits
+from online_models import closeness, habits, shelf
 from online_models.base import BOUGHT, CARTED, LIKED, OWN, RATED
 from online_models.features import (
     ITEM,
@@ -16,6 +16,7 @@ from online_models.features import (
     OWN_NAMES,
     PAIR,
     PER_SOURCE,
+    Beside,
     describe,
     feature_names,
     seen_by_units,
@@ -51,7 +52,7 @@ def some_lists(rng: random.Random) -> tuple[Any, Any, Any]:
 def united(items: Any, scores: Any, counts: Any) -> tuple[Any, Any]:
     mark, rows = np.zeros(N, np.int32), np.full(3 * K, -1, np.int32)
     x = np.full((3 * K, PER_SOURCE * 3), np.nan, np.float32)  # what was there before must not show
-    n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x)
+    n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x, 3, 0)
     assert not mark.any()
     return rows[:n], x[:n]
 
@@ -81,6 +82,32 @@ def test_the_union_holds_each_row_once_with_what_each_source_says() -> None:
                     1 - math.log(1 + r) / math.log(K + 1),
                 ]
                 np.testing.assert_allclose(got, right, atol=1e-4)
+
+
+def test_lists_beside_the_others_leave_their_columns_as_they_were() -> None:
+    rng, mark = random.Random(3), np.zeros(N, np.int32)
+    for _ in range(50):
+        items, scores, counts = some_lists(rng)
+        rows, x = np.zeros(3 * K, np.int32), np.full((3 * K, 9 + PER_SOURCE * 3), np.nan, np.float32)
+        n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x, 2, 9 + PER_SOURCE * 2)
+        only = np.where(np.arange(3) < 2, counts, 0).astype(np.int32)
+        for lists, found in ((only, x[:, : PER_SOURCE * 2]), (counts - only, x[:, 9 + PER_SOURCE * 2 :])):
+            alone, y = np.zeros(3 * K, np.int32), np.full((3 * K, PER_SOURCE * 3), np.nan, np.float32)
+            m = unite(items, scores, lists, MINMAX, INV, LOG, mark, alone, y, 3, 0)
+            here = {int(row): found[i] for i, row in enumerate(rows[:n])}
+            for i, row in enumerate(alone[:m].tolist()):
+                of = [0, 1] if lists is only else [2]
+                right = y[i, : PER_SOURCE * 3].reshape(PER_SOURCE, 3)[:, of].ravel()
+                assert here[row].tolist() == right.tolist()
+
+
+def test_columns_beside_the_others_and_what_hidden_units_see_of_them() -> None:
+    beside = Beside(100, ("category", "untried"), bonus=True)
+    assert beside.names[:3] == ("category.inv_rank", "untried.inv_rank", "category.ratio")
+    first, n = beside.seen_by_units
+    assert beside.names[first - 100 :] == ("category.log_rank", "untried.log_rank", *shelf.NAMES, "bonus")
+    assert first + n == 100 + len(beside.names)
+    assert beside.names[beside.of_item - 100] == shelf.NAMES[0]
 
 
 def plain(row: int, w: dict[str, Any]) -> list[float]:
@@ -152,7 +179,7 @@ def test_every_column_says_what_its_name_says() -> None:
         w["listed"] = [items[s, : counts[s]].tolist() for s in range(3)]
         mark, rows = np.zeros(N, np.int32), np.zeros(3 * K, np.int32)
         x = np.zeros((3 * K, len(feature_names(LISTS, 2))), np.float32)
-        n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x)
+        n = unite(items, scores, counts, MINMAX, INV, LOG, mark, rows, x, 3, 0)
         describe(
             x, rows, n, PER_SOURCE * 3, 3, w["pop"], w["total"], w["last_n"], w["last_ms"], w["first_ms"], w["count"], w["events"],
             w["now"], w["own"], w["n_events"], w["session_seq"], mark, w["keys"], w["weights"], 3, 9, w["t_total"],

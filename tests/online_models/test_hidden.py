@@ -43,6 +43,50 @@ def test_the_columns_are_rectified_sums_of_the_features() -> None:
     assert (x[450:, FEATURES:] == -7.0).all()
 
 
+def test_columns_that_are_not_in_use_change_nothing_to_the_bit() -> None:
+    """A blend with further columns, which are not in use, makes the steps and holds the numbers of one without."""
+    rng = np.random.default_rng(8)
+    extra = 5
+    more = Hidden(FIRST, FEATURES, UNITS, seed=4, more=(FEATURES + UNITS + 2, extra - 2))
+    plain, beside = made(seed=4), Blend(1, FEATURES + UNITS + extra, hidden=more, more=extra)
+    for step in range(40):
+        x = union(plain, rng)
+        y = np.zeros((len(x), FEATURES + UNITS + extra), np.float32)
+        y[:, :FEATURES] = x[:, :FEATURES]
+        beside.hidden.fill(y, len(y), wide=False)
+        assert np.array_equal(y[:, : FEATURES + UNITS], x)
+        packed = plain.propose(x, 30, step % 30, ALL)
+        assert beside.propose(y, 30, step % 30, ALL, wide=False) == packed
+        plain.apply(packed)
+        beside.apply(packed)
+        weights = beside.collapse(ALL, wide=False)
+        assert np.array_equal(weights, plain.collapse(ALL))
+    assert not beside.weights[0, FEATURES + UNITS :].any()
+    assert np.array_equal(beside.hidden.weights[:, : FEATURES - FIRST], plain.hidden.weights)
+
+
+def test_columns_that_are_in_use_are_summed_up_and_learned_too() -> None:
+    rng, extra = np.random.default_rng(9), 3
+    at = FEATURES + UNITS
+    blend = Blend(1, at + extra, hidden=Hidden(FIRST, FEATURES, UNITS, more=(at + 1, extra - 1)), more=extra)
+    x = np.zeros((30, at + extra), np.float32)
+    x[:, :FEATURES], x[:, at:] = rng.random((30, FEATURES)), rng.random((30, extra))
+    blend.hidden.fill(x, 30)
+    seen = np.hstack([x[:, FIRST:FEATURES], x[:, at + 1 :]])
+    np.testing.assert_allclose(x[:, FEATURES:at], np.maximum(seen @ blend.hidden.weights.T, 0.0), atol=1e-5)
+    blend.weights[0] = rng.normal(size=at + extra)
+    before = blend.hidden.weights.copy()
+    blend.apply(blend.propose(x, 30, 3, ALL))
+    assert (blend.hidden.weights != before).any(axis=0).all()
+    narrow = blend.propose(x, 30, 3, ALL, wide=False)
+    assert len(narrow) < len(blend.propose(x, 30, 3, ALL))
+    before = blend.hidden.weights.copy()
+    blend.apply(narrow)
+    changed = (blend.hidden.weights != before).any(axis=0)
+    assert changed[: FEATURES - FIRST].all()
+    assert not changed[FEATURES - FIRST :].any()
+
+
 def loss(blend: Blend, weights: Any, x: Any, target: int) -> float:
     hidden = np.maximum(x[:, FIRST:FEATURES].astype(float) @ weights.T, 0.0)
     w = blend.weights[0]

@@ -116,7 +116,8 @@ def test_what_is_kept_of_the_catalogue_is_bounded_and_said(caplog: pytest.LogCap
     for number in range(1_000):
         pipeline.catalogue_update(f"i{number}", item(number))
         pipeline.catalogue_update(f"gone{number}", None)
-    assert pipeline.metrics()["catalogue"] == {"titles": 100.0, "withheld": 100.0, "forgotten": 1_800.0}
+    kept = pipeline.metrics()["catalogue"]
+    assert {"titles": 100.0, "withheld": 100.0, "forgotten": 1_800.0}.items() <= dict(kept).items()  # type: ignore[call-overload]
     assert "the catalogue has more than 100 titles" in caplog.text
     assert len(caplog.records) == 11  # at 1, 2, 4 ... 1,024
     assert pipeline.catalogue.title_of("i999") == "Item 999"

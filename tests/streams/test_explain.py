@@ -81,7 +81,9 @@ def test_a_source_has_the_place_in_its_own_list_and_its_features(pipeline: Pipel
     knn = next(g for name, g in by_name.items() if g.place == 1)
     assert {f.name.partition(".")[0] for f in knn.features} == {knn.name}
     assert by_name["popularity"].place is None
-    assert set(by_name) == {*map(group_of, pipeline.knowledge.features)} - {"other"}
+    k = pipeline.knowledge
+    assert set(by_name) == {*map(group_of, k.features[: k.beside.first])} - {"other"}
+    assert {*map(group_of, k.features[k.beside.first :])} == {"category", "catalogue"}
     assert next(c.name for c in found.contexts) == "always"
     assert {c.name for c in found.contexts} < set(CONTEXT_NAMES)
     assert len(found.contexts) == 8

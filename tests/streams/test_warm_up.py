@@ -9,7 +9,8 @@ PROGRAM = """
 import pkgutil, importlib
 import online_models, streams
 from numba.core.dispatcher import Dispatcher
-from streams.config import PipelineConfig
+from streams.config import PipelineConfig, SourcesConfig, UntriedConfig
+from streams.contracts.catalogue import Item
 from streams.contracts.events import Source
 from streams.pipeline import Pipeline
 from streams.warm_up import warm_up
@@ -24,12 +25,14 @@ def compiled():
                     found[value.py_func.__module__, name] = len(value.signatures)
     return found
 
-warm_up(PipelineConfig())
+config = PipelineConfig(max_items=40, sources=SourcesConfig(untried=UntriedConfig(kappa=5.0, bonus=1.0)))
+warm_up(config)
 ready = compiled()
 assert sum(ready.values()) > 10, ready
-pipeline = Pipeline(PipelineConfig(max_items=40), stored=True)
+pipeline = Pipeline(config, stored=True)
 for n, event in enumerate(shop_log(400)):
     pipeline.on_event(event, Source(0, n))
+    pipeline.catalogue_update(event.item_id, Item(item_id=event.item_id, categories=[str(n % 5)], price=1.0 + n % 9))
 pipeline.recommend("u1", 20)
 late = {name: count for name, count in compiled().items() if count != ready.get(name)}
 assert not late, f"compiled only by a real event: {late}"

@@ -63,6 +63,25 @@ def test_one_part_alone(log: str, tmp_path: Path) -> None:
     assert "a part that takes part in log: popular, " in str(refused)
 
 
+def test_with_a_catalogue(log: str, tmp_path: Path) -> None:
+    items = [{"item_id": f"i{n}", "categories": [f"kind {n % 4}"], "price": 1.0 + n % 3} for n in range(60)]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
+    out = tmp_path / "out.json"
+    result = bench(log, "--catalogue", tmp_path / "items.jsonl", "--part", "category", "--part", "catalogue", "--json", out)
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(out.read_bytes())["results"]
+    worth = {a["name"]: a["difference"]["prequential"] for a in found["ablation"]}
+    assert {"without category", "without the catalogue"} <= worth.keys()
+    assert bench(log, "--json", tmp_path / "plain.json").exit_code == 0
+    [plain] = json.loads((tmp_path / "plain.json").read_bytes())["results"]
+    means = [one["tracks"]["prequential"]["metrics"]["ndcg@20"]["mean"] for one in (found, plain)]
+    assert means[0] != means[1]
+    assert worth["without the catalogue"]["ndcg@20"]["mean"] == pytest.approx(means[1] - means[0], abs=2e-5)
+    (tmp_path / "items.jsonl").write_text('{"item_id": 7}\n')
+    refused = bench(log, "--catalogue", tmp_path / "items.jsonl")
+    assert "record 1 of" in str(refused.exception)
+
+
 def test_a_set_with_periods(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     result = bench("--set", "ader-diginetica", "--data", data, "--periods", 1, "--limit", 80, "--json", out)

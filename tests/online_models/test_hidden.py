@@ -51,7 +51,7 @@ def test_columns_that_are_not_in_use_change_nothing_to_the_bit() -> None:
     plain, beside = made(seed=4), Blend(1, FEATURES + UNITS + extra, hidden=more, more=extra)
     for step in range(40):
         x = union(plain, rng)
-        y = np.zeros((len(x), FEATURES + UNITS + extra), np.float32)
+        y = np.full((len(x), FEATURES + UNITS + extra), 7.0, np.float32)  # what is not in use may be anything
         y[:, :FEATURES] = x[:, :FEATURES]
         beside.hidden.fill(y, len(y), wide=False)
         assert np.array_equal(y[:, : FEATURES + UNITS], x)

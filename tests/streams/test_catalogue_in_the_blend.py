@@ -157,9 +157,13 @@ def pools(pipeline: Pipeline) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_after_a_restart_the_lists_are_the_same_whenever_the_catalogue_is_read(before: bool) -> None:
-    log, catalogue = wandering(500), kinds()
-    config = PipelineConfig(max_items=300)  # the item table is compacted meanwhile
-    pipeline, _ = play(log[:400], catalogue, config=config)
+    log, catalogue = wandering(700), kinds(20)
+    config = PipelineConfig(max_items=260)  # the item table is compacted meanwhile
+    pipeline, _ = play(log[:600], catalogue, config=config)
+    assert pipeline.knowledge.items.generation > 0
+    for name, rows in pools(pipeline).items():
+        told = {item.item_id for item in catalogue if name in item.categories}
+        assert {pipeline.knowledge.items.ids[row] for row in rows} <= told
     fresh = Pipeline(config)
     for item in catalogue if before else []:
         fresh.catalogue_update(item.item_id, item)
@@ -167,9 +171,9 @@ def test_after_a_restart_the_lists_are_the_same_whenever_the_catalogue_is_read(b
     for item in [] if before else catalogue:
         fresh.catalogue_update(item.item_id, item)
     fresh.sessions = pipeline.sessions  # users' states are stored elsewhere
-    for user in {e.user_id for e in log[350:400]}:
+    for user in {e.user_id for e in log[550:600]}:
         assert fresh.recommend(user, 20) == pipeline.recommend(user, 20)
-    rest = [(e, Source(0, 400 + n)) for n, e in enumerate(log[400:])]
+    rest = [(e, Source(0, 600 + n)) for n, e in enumerate(log[600:])]
     ours = [o.interaction for o in pipeline.process(rest)]
     for interaction in ours:
         fresh.learn(interaction)
@@ -194,6 +198,27 @@ def test_arms_that_learn_apart_see_the_catalogue_too_and_its_changes() -> None:
         assert arm.wide
         assert row in arm.by_category.pool(numbers[new])
         assert row not in arm.by_category.pool(numbers[f"kind {moved.partition('-')[0]}"])
+
+
+def test_what_the_catalogue_says_while_an_arm_is_made_reaches_it() -> None:
+    log, catalogue = wandering(400), kinds()
+    pipeline, _ = play(log, catalogue)
+    pipeline.run_experiments([learning_apart(1, 1)], at_once=False)
+    k = pipeline.knowledge
+    for step in range(10_000):
+        work = pipeline.arms.make()
+        if work is None:
+            break
+        work()
+        moved = log[step % len(log)].item_id
+        pipeline.catalogue_update(moved, Item(item_id=moved, categories=[f"kind {step % 3}"]))
+        [made] = pipeline.process([(click(500 + step, "u1", moved, 10**9 + step), Source(0, 500 + step))])
+        assert not made.duplicate
+    assert len(k.arms) == 2
+    for arm in k.arms.values():
+        before = [arm.by_category.pool(c).tolist() for c in range(k.shelf.categories)]
+        arm.by_category.refill()
+        assert [arm.by_category.pool(c).tolist() for c in range(k.shelf.categories)] == before
 
 
 def test_an_explanation_adds_up_with_the_catalogue_in_it() -> None:

@@ -43,6 +43,14 @@ def test_both_slices_are_what_a_replay_judges(part: Part) -> None:
     assert len(found.rungs) == 2
 
 
+def test_a_catalogue_takes_part(part: Part, tmp_path: Path) -> None:
+    items = [{"item_id": f"i{n}", "categories": [f"kind {n % 4}"], "price": 1.0 + n % 3} for n in range(60)]
+    path = tmp_path / "items.jsonl"
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, items)))
+    found = judge(msgspec.structs.replace(part, catalogue=str(path)), PipelineConfig(), "ndcg@20")
+    assert found.fit != judge(part, PipelineConfig(), "ndcg@20").fit
+
+
 def test_what_comes_after_the_part_changes_nothing(part: Part, tmp_path: Path) -> None:
     rest = [msgspec.structs.replace(e, item_id=f"other-{n % 5}", value=99.0) for n, e in enumerate(LOG[EVENTS:])]
     other = write(tmp_path / "other.jsonl", LOG[:EVENTS] + rest)

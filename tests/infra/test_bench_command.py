@@ -67,7 +67,9 @@ def test_with_a_catalogue(log: str, tmp_path: Path) -> None:
     items = [{"item_id": f"i{n}", "categories": [f"kind {n % 4}"], "price": 1.0 + n % 3} for n in range(60)]
     (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
     out = tmp_path / "out.json"
-    result = bench(log, "--catalogue", tmp_path / "items.jsonl", "--part", "category", "--part", "catalogue", "--json", out)
+    result = bench(
+        log, "--catalogue", tmp_path / "items.jsonl", "--part", "category", "--part", "catalogue", "--json", out
+    )
     assert result.exit_code == 0, result.output
     [found] = json.loads(out.read_bytes())["results"]
     worth = {a["name"]: a["difference"]["prequential"] for a in found["ablation"]}

@@ -141,7 +141,7 @@ def find(experiments: Mapping[str, Experiment], name: str) -> Experiment:
 
 
 def write(settings: Settings, experiment: Experiment) -> Experiment:
-    """Tell the workers, and wait until the broker has it. Returns what holds then: not this one where somebody stopped the
+    """Tell the workers, and wait until the broker has it. Returns what holds then: not this one where somebody stopped or ramped the
     experiment meanwhile. Raises InputError where what is to be changed was deleted."""
     name = experiment.definition.name
     key, value = name.encode(), msgspec.json.encode(experiment)
@@ -152,12 +152,12 @@ def write(settings: Settings, experiment: Experiment) -> Experiment:
             found = "that it was deleted meanwhile" + ("" if there is None else ", and another one begun")
             raise InputError(f"{name} as it was read", found, "see `headrace experiment list`")
     _send(settings, key, value)
-    holds = read(settings).get(name, experiment)
-    if (experiment.state, holds.state) == ("running", "stopped") or holds.created > experiment.created:
-        # Workers refuse the record, but it would be the one that compaction leaves.
+    sent = experiment
+    while (holds := read(settings).get(name, sent)) != sent:
+        # Workers refuse the record, or took only the stop of it, but it would be the one that compaction leaves.
         _send(settings, key, msgspec.json.encode(holds))
-        return holds
-    return experiment
+        sent = holds
+    return sent
 
 
 def forget(settings: Settings, name: str) -> None:

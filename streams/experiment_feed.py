@@ -39,7 +39,8 @@ def read_experiment(key: bytes | None, value: bytes) -> Experiment:
 
 def fold(known: dict[str, Experiment], key: bytes | None, value: bytes | None) -> str:
     """Take a record into ``known`` (by name); returns the name. Raises as `read_experiment` does, and ValueError on a record that
-    was made before what is known: of an older time, of an older experiment of this name, or running again what was stopped."""
+    was made before what is known: of an older time, of an older experiment of this name, running again what was stopped, or ramped
+    without the latest ramp, which lists may have been made under. A stop holds whatever it was made of."""
     name = (key or b"").decode()
     if value is None:
         known.pop(name, None)
@@ -51,8 +52,18 @@ def fold(known: dict[str, Experiment], key: bytes | None, value: bytes | None) -
         or (before.state, found.state) == ("stopped", "running")
     ):
         raise ValueError(f"{name} was changed, stopped or begun anew before this record was made")
+    if before is not None and before.created == found.created and not _goes_on(found, before):
+        if found.state == "running":
+            raise ValueError(f"{name} was ramped before this record was made")
+        found = msgspec.structs.replace(found, definition=before.definition, ramps=before.ramps)
     known[name] = found
     return name
+
+
+def _goes_on(found: Experiment, before: Experiment) -> bool:
+    """Whether the latest ramp of the one stands in the other as it is."""
+    latest = before.ramps[-1]
+    return any(ramp == latest for ramp in reversed(found.ramps))
 
 
 class ExperimentFeed:

@@ -41,9 +41,11 @@ def begin(
     """
     running = [e for e in present.values() if e.state == "running"]
     if definition.name in present:
-        was = "runs" if present[definition.name].state == "running" else "was stopped; a read-out would count both"
+        was = "runs" if present[definition.name].state == "running" else "was stopped and can still be read out"
         raise InputError(
-            "a name that no experiment has had", f"{definition.name!r}, which {was}", "choose another name"
+            "a name that no experiment has had",
+            f"{definition.name!r}, which {was}",
+            "choose another name, or delete that one",
         )
     check(definition, lists, versions)
     if definition.end is not None and definition.end <= now_ms:

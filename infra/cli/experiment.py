@@ -110,8 +110,11 @@ def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: st
         raise click.UsageError("give --weights or --traffic")
     found = experiments.find(experiments.read(settings), name)
     changed = experiment_rules.ramp(found, weights, traffic, experiments.now_ms(), reason=reason)
-    if experiments.write(settings, changed).state != changed.state:
+    holds = experiments.write(settings, changed)
+    if holds.state != changed.state:
         raise InputError(f"{name} to run", "that it was stopped meanwhile", "see `headrace experiment show`")
+    if changed.ramps[-1] not in holds.ramps:
+        raise InputError(f"{name} as it was read", "that somebody ramped it meanwhile", "run the command again")
     click.echo(f"{name}: {shares(changed)}")
 
 

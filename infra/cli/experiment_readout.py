@@ -177,6 +177,11 @@ def _show(result: Result, watched: bool) -> None:
         console.print(
             f"compared are units first exposed since ramp {result.since}: before, proportions were others, or are not known any more"
         )
+    if result.changes:
+        console.print(
+            f"proportions were changed {result.changes} times: what was found since then is judged at {result.alpha:.2g}, so that all the "
+            "stretches together are wrong hardly more often than one"
+        )
     table = Table(title=f"against {result.control}", title_justify="left")
     for column in (
         "metric",
@@ -184,8 +189,8 @@ def _show(result: Result, watched: bool) -> None:
         f"value of {result.control}",
         "value of variant",
         "relative effect",
-        f"{1 - result.alpha:.0%} interval, always valid",
-        f"{1 - result.alpha:.0%} interval, fixed horizon",
+        f"{100 * (1 - result.alpha):.4g}% interval, always valid",
+        f"{100 * (1 - result.alpha):.4g}% interval, fixed horizon",
         f"p, always valid ({result.correction})",
     ):
         table.add_column(column, justify="left" if column in ("metric", "variant") else "right", overflow="fold")

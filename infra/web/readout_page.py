@@ -59,7 +59,7 @@ def _effects(result: Result) -> str:
     )
     said = (
         f"Relative to {escape(result.control)}; the primary metric first. The always-valid interval holds at every look with "
-        f"probability {1 - result.alpha:.0%}, the fixed one only at a single look planned beforehand; p is adjusted for the "
+        f"probability {100 * (1 - result.alpha):.4g}%, the fixed one only at a single look planned beforehand; p is adjusted for the "
         f"number of variants ({_CORRECTIONS[result.correction]})."
     )
     words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
@@ -180,7 +180,7 @@ def _checks(result: Result) -> str:
     if result.guard_alpha is not None:
         said = (
             f"<p class='sub small'>Guardrails: each of {len(result.guardrails)} is judged at {result.guard_alpha:.2g}, so that in "
-            f"{1 - result.alpha:.0%} of experiments none is called breached that is not.</p>"
+            f"{100 * (1 - result.alpha):.4g}% of experiments none is called breached that is not.</p>"
         )
     return f"<section><h2>Checks</h2>{_table('checks', heads, rows)}{said}</section>"
 

@@ -14,7 +14,7 @@ from online_models.experiments.sums import SCALE, Sums
 from online_models.experiments.weighted import Weighted
 from streams.contracts.experiments import INTERLEAVED, Experiment
 
-from .shares import Split, Strata, splits, strata
+from .shares import Split, Strata, changes_of, share_of_level, splits, strata
 from .tally import METRICS, PREFERENCE, SHARED, Tally
 
 Decision = Literal["no result yet", "better", "worse", "mismatch", "harm"]
@@ -89,7 +89,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Result:
-    """A read-out. ``stop``: why it should be stopped, or empty. ``verdict`` says in words what may be concluded.
+    """A read-out. ``stop``: why it should be stopped, or empty. ``verdict`` says in words what may be concluded. ``alpha``: the
+    level of its intervals, which is less than the experiment's once proportions were changed (`share_of_level`).
 
     ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
     probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
@@ -117,6 +118,8 @@ class Result:
     preference: Preferred | None = None
     since: int = 0
     """The ramp since which first exposures are compared."""
+    changes: int = 0
+    """How often the proportions were changed; 0 of a bandit, whose ramps are all compared."""
     correction: Correction = "holm"
     guard_alpha: float | None = None
     tuning: float = TUNING
@@ -138,11 +141,12 @@ def read_out(
     if d.method == "interleave":
         return _shared(experiment, tally, tuning, min_units)
     control, *others = tally.variants
+    alpha = d.alpha * share_of_level(changes_of(experiment))
     how = {variant: strata(experiment, control, variant) for variant in others}
-    metrics = tuple(_metric(name, tally, d.alpha, tuning, min_units, how, correction) for name in METRICS)
+    metrics = tuple(_metric(name, tally, alpha, tuning, min_units, how, correction) for name in METRICS)
     by_name = {m.metric: m for m in metrics}
     # Bonferroni: any breach stops the experiment, so it is their number that makes false alarms.
-    each = d.alpha / max(len(d.guardrails) * (len(tally.variants) - 1), 1)
+    each = alpha / max(len(d.guardrails) * (len(tally.variants) - 1), 1)
     guards = tuple(
         GuardResult(g.metric, c.variant, g.margin, guard(c.effect, g.margin, alpha=each, tuning=tuning))
         for g in d.guardrails
@@ -150,13 +154,13 @@ def read_out(
     )
     found = splits(experiment, tally)
     stop = _reason_to_stop(guards, found)
-    decision, verdict = _verdict(by_name[d.metric], found, guards, d.alpha)
-    timeline = tuple(_timeline(tally, d.metric, d.alpha, tuning, min_units, how))
+    decision, verdict = _verdict(by_name[d.metric], found, guards, alpha)
+    timeline = tuple(_timeline(tally, d.metric, alpha, tuning, min_units, how))
     since = max(s.since for s in how.values())
     units = {v: sum(n for (name, _), n in tally.entered.items() if name == v) for v in tally.variants}
     return Result(
-        d.name, experiment.state, d.metric, d.alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
-        metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction,
+        d.name, experiment.state, d.metric, alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
+        metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction, changes=changes_of(experiment),
         guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms,
         forgotten=tally.forgotten, lost=tally.lost, crowded=tally.crowded,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import pi
 
 from online_models.experiments import srm
@@ -75,6 +76,29 @@ def comparable(experiment: Experiment) -> tuple[int, str]:
     if all(_alike(experiment, n, wanted) for n in range(since, len(ramps))):
         return ramps[since].number, ""
     return ramps[since].number, "who had been left out came in in other shares than who is new: begin a new experiment"
+
+
+def changes_of(experiment: Experiment) -> int:
+    """How often the proportions of an experiment were changed, so that a sequence of what is compared began anew; of a bandit never.
+
+    Of ramps that the record has no room for any more, each may have been a change.
+    """
+    ramps = experiment.ramps
+    if experiment.definition.method == "bandit":
+        return 0
+    return ramps[0].number + sum(_proportions(a.ranges) != _proportions(b.ranges) for a, b in pairwise(ramps))
+
+
+def share_of_level(changes: int) -> float:
+    """The level of what is said after so many changes of the proportions, as a share of the experiment's.
+
+    The first sequence, and the only one of most experiments, has the whole level; the k-th a share 6 / (π² k²), so that all there will
+    ever be come to at most 2 - 6/π² = 1.4 times the level (union bound).
+
+    >>> share_of_level(0), round(sum(map(share_of_level, range(100_000))), 2)
+    (1.0, 1.39)
+    """
+    return 1.0 if not changes else 6.0 / (pi * (changes + 1)) ** 2
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from online_models.errors import InputError
 from online_models.experiments import bandit
 from streams.config import PipelineConfig
 from streams.contracts.experiments import Definition, Experiment, Guardrail, Variant
+from streams.experiment_feed import fold
 from streams.experiment_rules import alone, ramp, stop
 from streams.readout.fold import Readout
 from streams.readout.result import read_out
@@ -222,3 +224,53 @@ def test_a_follower_takes_changes_of_its_experiment_and_no_older_ones() -> None:
     follower.poll()
     assert follower.experiment == grown
     assert experiment_readout.as_json(read_out(e, follower.readout.tally())).startswith('{"experiment":"x"')
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes | None]]:
+    """Topic `experiments`, in memory; who reads it folds it as workers do."""
+    records: list[tuple[bytes, bytes | None]] = []
+
+    def read(settings: Any) -> dict[str, Experiment]:
+        known: dict[str, Experiment] = {}
+        for key, value in records:
+            with contextlib.suppress(ValueError):
+                fold(known, key, value)
+        return known
+
+    monkeypatch.setattr(experiments, "_send", lambda settings, key, value: records.append((key, value)))
+    monkeypatch.setattr(experiments, "read", read)
+    return records
+
+
+def begun_and_read() -> Experiment:
+    return experiments.write(SETTINGS, alone(Definition(name="x", variants=(Variant(name="a"), Variant(name="b"))), 5))
+
+
+def left_by_compaction(topic: list[tuple[bytes, bytes | None]]) -> Experiment:
+    known: dict[str, Experiment] = {}
+    fold(known, *topic[-1])
+    return known["x"]
+
+
+def test_of_two_who_ramp_at_once_the_second_is_told(topic: list[tuple[bytes, bytes | None]]) -> None:
+    seen = begun_and_read()
+    first = experiments.write(SETTINGS, ramp(seen, {"a": 98.0, "b": 2.0}, None, 20))
+    second = ramp(seen, {"a": 30.0, "b": 70.0}, None, 25)
+    assert experiments.write(SETTINGS, second) == first
+    assert experiments.read(SETTINGS)["x"] == left_by_compaction(topic) == first
+
+
+def test_a_stop_of_who_had_not_read_the_ramp_stops_and_keeps_it(topic: list[tuple[bytes, bytes | None]]) -> None:
+    seen = begun_and_read()
+    first = experiments.write(SETTINGS, ramp(seen, {"a": 98.0, "b": 2.0}, None, 20))
+    over = experiments.write(SETTINGS, stop(seen, 25))
+    assert (over.state, over.ramps) == ("stopped", first.ramps)
+    assert left_by_compaction(topic) == over
+
+
+def test_a_late_ramp_does_not_outlive_a_stop(topic: list[tuple[bytes, bytes | None]]) -> None:
+    seen = begun_and_read()
+    over = experiments.write(SETTINGS, stop(seen, 20))
+    assert experiments.write(SETTINGS, ramp(seen, {}, 0.5, 25)) == over
+    assert left_by_compaction(topic) == over

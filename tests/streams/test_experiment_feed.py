@@ -59,3 +59,19 @@ def test_records_that_are_none_are_left_out(caplog) -> None:
     found.flip()
     assert (found.known, ran) == ({}, [])
     assert "4 records are no experiments" in caplog.text
+
+
+def test_of_two_ramps_made_of_the_same_one_the_first_counts() -> None:
+    """Lists may have been made under it: what it gave to whom must stay known."""
+    first, second = ramp(RUNNING, {"a": 98.0, "b": 2.0}, None, 20), ramp(RUNNING, {"a": 30.0, "b": 70.0}, None, 25)
+    assert feed(("x", RUNNING), ("x", first), ("x", second))[0].known["x"] == first
+    again = ramp(first, {"a": 30.0, "b": 70.0}, None, 30)
+    assert feed(("x", RUNNING), ("x", first), ("x", second), ("x", again))[0].known["x"] == again
+
+
+def test_a_stop_holds_whatever_ramp_it_was_made_of() -> None:
+    grown, over = ramp(RUNNING, {"a": 98.0, "b": 2.0}, None, 20), stop(RUNNING, 25, reason="enough")
+    found = feed(("x", RUNNING), ("x", grown), ("x", over))[0].known["x"]
+    assert (found.state, found.reason, found.ramps, found.definition) == (
+        "stopped", "enough", grown.ramps, grown.definition,
+    )  # fmt: skip

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from online_models.experiments import srm
+from online_models.experiments.effects import Effect, compare
+from online_models.experiments.intervals import gavi
 from online_models.experiments.srm import Mismatch, sequential_p
+from online_models.experiments.sums import Sums
 from streams.experiment_rules import alone, ramp
 from streams.readout.result import read_out
-from streams.readout.shares import level_of
-from streams.readout.tally import Tally
+from streams.readout.shares import changes_of, level_of, share_of_level
+from streams.readout.tally import METRICS, Tally
 from tests.streams.readout_tape import definition
 
 
@@ -58,3 +61,42 @@ def test_false_alarms_of_all_ramps_together_are_at_their_level(ramps: int, monke
     assert (lowest < levels).any(axis=1).mean() < 0.2
     if ramps == 30:
         assert (lowest < 0.2).any(axis=1).mean() > 0.5, "each at the whole level would be far too many"
+
+
+STEPS = ((80, 20), (75, 25), (70, 30), (65, 35), (60, 40), (55, 45), (50, 50))
+
+
+def test_changed_proportions_have_less_of_the_level_and_other_ramps_do_not() -> None:
+    e = alone(definition(), 0)
+    grown = ramp(e, {}, 0.5, 1)
+    uneven = ramp(grown, {"new": 3.0}, None, 2)
+    assert [changes_of(x) for x in (e, grown, uneven, ramp(uneven, {"new": 2.0}, None, 3))] == [0, 0, 1, 2]
+    assert share_of_level(1) == pytest.approx(6 / (4 * np.pi**2))
+    assert read_out(e, counted((500, 500))).alpha == e.definition.alpha
+    assert read_out(uneven, counted((500, 500))).alpha == pytest.approx(e.definition.alpha * share_of_level(1))
+
+
+def test_no_difference_over_many_changes_of_the_proportions_is_called_one_as_rarely_as_stated() -> None:
+    """Looked at after every batch, each stretch begun anew; at a level of 20 %, so that there is something to count."""
+    rng, alpha, worlds, looks, batch = np.random.default_rng(5), 0.2, 120, 20, 400
+    found = {"stated": 0, "each at the whole level": 0}
+    metric = METRICS["conversion"].metric
+    one, none = Sums.of([1.0, 0.0]), Sums.of([0.0, 0.0])
+
+    def sums(n: int, k: int) -> Sums:
+        return Sums(n, (one.totals[0] * k, none.totals[1]), (one.products[0] * k, *none.products[1:]))
+
+    for _ in range(worlds):
+        lowest = []
+        for _, new in STEPS:
+            new_units = rng.binomial(batch, new / 100, looks).cumsum()
+            units = np.stack([batch * np.arange(1, looks + 1) - new_units, new_units])
+            bought = np.stack([rng.binomial(np.diff(u, prepend=0), 0.1).cumsum() for u in units])
+            effects = [
+                compare(*(sums(int(units[v, t]), int(bought[v, t])) for v in (0, 1)), metric) for t in range(looks)
+            ]
+            lowest.append(min(gavi(e, alpha).p_value for e in effects if isinstance(e, Effect)))
+        found["stated"] += any(p < alpha * share_of_level(k) for k, p in enumerate(lowest))
+        found["each at the whole level"] += any(p < alpha for p in lowest)
+    assert found["stated"] / worlds < 1.4 * alpha
+    assert found["each at the whole level"] > 1.5 * found["stated"]

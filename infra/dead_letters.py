@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from infra import topics
+from infra import topic_reading
 from infra.addresses import redact
 from infra.publishing import publisher, user_key
 from infra.settings import Settings
@@ -48,7 +48,7 @@ class Redriven:
 
 def records(settings: Settings) -> Iterator[Any]:
     """The records of the dead-letter topic from its start to its end as of now."""
-    return topics.records(settings, settings.topics.dead_letters)
+    return topic_reading.records(settings, settings.topics.dead_letters)
 
 
 def letter(value: bytes | None) -> DeadLetter | None:

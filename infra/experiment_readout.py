@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from infra import experiments, topics
+from infra import experiments, topic_reading, topics
 from infra.settings import Settings
 from infra.whole_files import write_whole
 from online_models.errors import InputError
@@ -55,9 +55,10 @@ class Follower:
         self._held: dict[Any, int] = {}
         """Partitions that are ahead of the others, and where to go on with them."""
 
-    def poll(self) -> None:
-        """Take what has come, and hold back whoever is ahead of the others."""
-        for part, records in self._client.poll(timeout_ms=POLL_MS).items():
+    def poll(self) -> int:
+        """Take what has come, and hold back whoever is ahead of the others. Returns of how many partitions there was something."""
+        polled = self._client.poll(timeout_ms=POLL_MS)
+        for part, records in polled.items():
             for record in records:
                 self._take(part.topic, record)
             if part.topic == self._names.recommendations:
@@ -66,6 +67,7 @@ class Follower:
             if part.topic == self._names.events:
                 self.readout.passed(part.partition, self._position(part))
         self._hold_back()
+        return len(polled)
 
     def _hold_back(self) -> None:
         """Read no more of whoever is ahead.
@@ -96,14 +98,17 @@ class Follower:
         return int(self._client.position(part)) if at is None else at
 
     def catch_up(self, partitions: Sequence[Any]) -> None:
-        """Take everything that ``partitions`` hold now, but for events that are too far ahead of their lists: the workers are behind."""
-        still = 0
+        """Take everything that ``partitions`` hold now, but for events that are too far ahead of their lists: the workers are behind.
+
+        Raises ServiceError when the broker falls silent.
+        """
+        still, patience = 0, topic_reading.Patience(self._settings)
         while still < 2:
             now = round(time.time() * 1000)
             ends = topics.end_offsets(self._settings, partitions)
             before = self._positions(partitions)
             while any(self._position(p) < end for p, end in ends.items() if p not in self._held):
-                self.poll()
+                patience.seen(self.poll())
                 self._note(ends, now)
             there = {p.partition for p, end in ends.items() if self._is_list(p) and self._position(p) >= end}
             whole = len(there) == sum(map(self._is_list, partitions))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from infra import models, topics
+from infra import models, topic_reading, topics
 from infra.experiment_faults import A_TIME, TIMES, fault_in
 from infra.settings import Settings
 from online_models.errors import InputError
@@ -124,7 +124,7 @@ def lists_of(settings: Settings) -> tuple[str, ...]:
 def read(settings: Settings) -> dict[str, Experiment]:
     """All experiments that the topic tells of, by name. Raises ServiceError where it is missing."""
     found: dict[str, Experiment] = {}
-    for record in topics.records(settings, settings.topics.experiments):
+    for record in topic_reading.records(settings, settings.topics.experiments):
         try:
             fold(found, record.key, record.value)
         except (*UNREADABLE, ValueError):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from infra import topics
+from infra import topic_reading, topics
 from infra.settings import Settings
 from online_models.errors import InputError
 from streams.contracts.models import SLOT, Announcement, Decision, WorkerStatus
@@ -161,7 +161,7 @@ class Models:
 def read(settings: Settings) -> Models:
     """All versions, decisions and workers as of now. Raises ServiceError where a topic is missing."""
     names = settings.topics
-    return Models(names).take(topics.records(settings, names.models, names.model_decisions, names.model_status))
+    return Models(names).take(topic_reading.records(settings, names.models, names.model_decisions, names.model_status))
 
 
 def write(settings: Settings, decision: Decision) -> None:
@@ -172,7 +172,7 @@ def write(settings: Settings, decision: Decision) -> None:
 def forget(settings: Settings, decisions: dict[str, Decision]) -> None:
     """Take decisions, by version, off the topic. What was decided of such a version meanwhile is written again: it counts."""
     _write(settings, dict.fromkeys(decisions))
-    written = [r for r in topics.records(settings, settings.topics.model_decisions) if r.value is not None]
+    written = [r for r in topic_reading.records(settings, settings.topics.model_decisions) if r.value is not None]
     latest = decisions | Models(settings.topics).take(written).fleet.decisions
     _write(settings, {v: latest[v] for v in decisions if latest[v] != decisions[v]})
 

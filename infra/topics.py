@@ -207,18 +207,6 @@ def end_offsets(settings: Settings, partitions: Iterable[TopicPartition]) -> dic
         return {partition: max(offset, client.highwater(partition)) for partition, offset in listed.items()}
 
 
-def records(settings: Settings, *topics: str) -> Iterator[Any]:
-    """The records of the topics from their starts to their ends as of now. Raises ServiceError when one does not exist."""
-    parts = require(settings, *topics)
-    ends = end_offsets(settings, parts)
-    with consumer(settings) as client:
-        client.assign(parts)
-        client.seek_to_beginning(*parts)
-        while any(client.position(part) < ends[part] for part in parts):
-            for part, found in client.poll(timeout_ms=500).items():
-                yield from (record for record in found if record.offset < ends[part])
-
-
 def create(settings: Settings, partitions: int) -> list[TopicState]:
     """Make the topics that do not exist, with ``partitions`` each, and wait until all can be used.
 

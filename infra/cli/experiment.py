@@ -105,6 +105,7 @@ def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: st
     from infra import experiments
     from infra.experiment_shown import shares
     from streams import experiment_rules
+    from streams.readout.shares import changes_of
 
     if not weights and traffic is None:
         raise click.UsageError("give --weights or --traffic")
@@ -116,6 +117,12 @@ def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: st
     if changed.ramps[-1] not in holds.ramps:
         raise InputError(f"{name} as it was read", "that somebody ramped it meanwhile", "run the command again")
     click.echo(f"{name}: {shares(changed)}")
+    if changes_of(changed) > changes_of(found):
+        click.echo(
+            "headrace: the proportions are others now: the read-out begins anew, with the units first exposed from now on "
+            "(--traffic keeps what was counted)",
+            err=True,
+        )
 
 
 @command.command(

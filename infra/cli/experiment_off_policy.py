@@ -66,7 +66,7 @@ def command(
     LOG holds the events (without it: topic `events`), --published the lists with their propensities, --candidate the lists of a replay of
     the same events under the candidate's settings. Lists and events are joined by the event's id.
     """
-    from infra.topic_values import values
+    from infra.topic_reading import values
     from streams import recorded_log
     from streams.readout.explored import rows_of
     from streams.readout.off_policy import evaluate

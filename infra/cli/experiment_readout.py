@@ -103,6 +103,10 @@ def command(
     recorded = file is not None or log is not None or published is not None
     if recorded and (file is None or log is None or published is None or watch or act):
         raise click.UsageError("--file, --log and --published go together, without --watch and --act")
+    if merge and (watch or act or partitions):
+        raise click.UsageError("--merge adds sums that were saved: it goes without --watch, --act and --partition")
+    if act and partitions:
+        raise click.UsageError("--act goes by all partitions: leave --partition out")
     if (name is None) != recorded:
         raise click.UsageError("name an experiment, or give --file, --log and --published")
     seconds = round(period)

@@ -180,8 +180,9 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
         verdict = f"No result yet: {effect.message}."
     elif found is not None and found.excludes_zero:
         decision = "better" if found.low > 0.0 else "worse"
-        liked = other if found.low > 0.0 else one
-        verdict = f"{liked} is preferred: {other} gets {found.low:+.1%} to {found.high:+.1%} of the lists with a click more than {one}."
+        liked, less = (other, one) if found.low > 0.0 else (one, other)
+        low, high = sorted((abs(found.low), abs(found.high)))
+        verdict = f"{liked} is preferred: of the lists with a click it wins {low:.1%} to {high:.1%} more than {less}."
     units = {INTERLEAVED: sum(tally.entered.values())}
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),

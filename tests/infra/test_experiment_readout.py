@@ -122,6 +122,22 @@ def test_looks_without_a_pause_are_refused(every: str) -> None:
     assert "expected at least 1s" in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("--merge FILE --act", "--merge adds sums"),
+        ("--merge FILE --watch", "--merge adds sums"),
+        ("--merge FILE --partition 0", "--merge adds sums"),
+        ("--act --partition 0", "all partitions"),
+    ],
+)
+def test_nobody_acts_on_a_part_of_the_sums(tmp_path: Path, more: str, said: str) -> None:
+    (tmp_path / "sums.json").write_text("{}")
+    found = CliRunner().invoke(command, ["readout", "x", *more.replace("FILE", str(tmp_path / "sums.json")).split()])
+    assert found.exit_code == 2
+    assert said in found.stderr
+
+
 def test_a_look_that_is_one_of_many_says_when_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     found = read_out(alone(definition(), 0), tape().play().tally())
     _show(found, watched=True)

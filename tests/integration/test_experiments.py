@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from infra import experiments, topics
+from infra import experiments, topic_reading, topics
 from infra.cli import cli
 from infra.settings import Settings
 from online_models.errors import InputError
@@ -170,7 +170,7 @@ def test_a_stop_holds_against_who_read_before_it(settings: Settings, file: Path)
     late = experiment_rules.ramp(read_before, {"new": 3.0}, None, experiments.now_ms())
     assert experiments.write(settings, late).state == "stopped"
     assert experiments.read(settings)["x"].state == "stopped"
-    records = list(topics.records(settings, settings.topics.experiments))
+    records = list(topic_reading.records(settings, settings.topics.experiments))
     assert [msgspec.json.decode(r.value)["state"] for r in records] == ["running", "stopped", "running", "stopped"]
     compacted: dict[str, Experiment] = {}
     fold(compacted, records[-1].key, records[-1].value)
@@ -212,7 +212,7 @@ def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings,
         assert worker.stop() == 0
     found = [
         msgspec.msgpack.decode(r.value, type=Interaction)
-        for r in topics.records(settings, settings.topics.interactions)
+        for r in topic_reading.records(settings, settings.topics.interactions)
     ]
     apart = [i for i in found if i.variant is not None]
     assert {i.variant.partition("@")[0] for i in apart} <= {"x/control", "x/new"}

@@ -67,8 +67,9 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     k = pipeline.knowledge
     factors = MatrixFactorization(dims=k.factors.dims, seed=k.config.seed)
     settings, units = k.config.blend, k.blend.hidden
-    hidden = Hidden(units.first, units.at, units.units, settings.units_lr, seed=k.config.seed)
-    blend = Blend(CONTEXTS, len(k.features), settings.lr, settings.eps, prior(k.features), hidden)
+    more = units.more, units.extra
+    hidden = Hidden(units.first, units.at, units.units, settings.units_lr, seed=k.config.seed, more=more)
+    blend = Blend(CONTEXTS, len(k.features), settings.lr, settings.eps, prior(k.features), hidden, k.blend.more)
     for row in range(len(k.items)):
         factors.know(row, k.items.hash_of(row))
     n = {"mf": 0, "blend": 0}

@@ -221,4 +221,4 @@ def unpack(packed: bytes, name: str) -> tuple[User, int, int]:
 
 def _short(value: float) -> float:
     """The same number, as one that takes few bytes if that can be."""
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    return int(value) if abs(value) < 2**53 and value == int(value) else value

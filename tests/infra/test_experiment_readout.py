@@ -139,4 +139,4 @@ def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     _show(found, watched=False)
     assert "7 lists are not counted" in capsys.readouterr().out
     assert json.loads(as_json(found))["lost"] == 7
-    assert "not counted, since they came too late: 7" in page(found)
+    assert "not counted, since they, or what came of them, came too late: 7" in page(found)

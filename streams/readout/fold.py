@@ -29,7 +29,7 @@ FORGET_EVERY = 10_000
 """Events of a partition whose median time moves its clock; and events and lists after which room is made."""
 MAX_USERS = 300_000
 """Users remembered at a time."""
-RESTING = 20
+RESTING = 16
 """Users who are silent for long that take no more room than one who is not."""
 
 _decode = msgspec.json.Decoder(ListRecord).decode

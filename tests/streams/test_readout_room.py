@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -12,7 +12,7 @@ import pytest
 from online_models.errors import InputError
 from streams.app.publisher import key_hash
 from streams.contracts.events import Source
-from streams.readout import fold, strangers, tally
+from streams.readout import fold, strangers
 from streams.readout.fold import Readout
 from streams.readout.tally import Tally
 from streams.readout.units import Units
@@ -288,27 +288,3 @@ def test_a_user_who_is_not_where_the_key_says_is_an_error_if_lists_may_be_elsewh
     readout.take_list(asked(0, "s"))
     with pytest.raises(InputError, match=rf"got 's' in partition {elsewhere}; read all partitions with one reader"):
         readout.tally()
-
-
-def test_too_many_periods_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally, "MOST_PERIODS", 5)
-    halves = [Tally(definition(), 60), Tally(definition(), 60)]
-    for n in range(5):
-        halves[0].tell(Unit("new", 0, n * 60_000, (0.0,) * 8))
-        halves[1].tell(Unit("new", 0, (n + 1) * 60_000, (0.0,) * 8))
-    with pytest.raises(InputError, match=r"at most 5 periods, got more, of 60 s each; .*longer --period"):
-        halves[0].tell(Unit("new", 0, 5 * 60_000, (0.0,) * 8))
-    with pytest.raises(InputError, match="longer --period"):
-        halves[1] + Tally.from_plain(halves[0].plain() | {"partitions": [3]}, definition())
-
-
-def test_the_timeline_takes_one_pass_over_the_cells() -> None:
-    """Each period holds what was first exposed in it, and together they are the whole."""
-    of = Tally(definition(), 60)
-    for n in range(30):
-        for v in ("control", "new"):
-            of.tell(Unit(v, n % 2, (n % 7) * 60_000, (0.0,) * 8, now=[0.0, 1.0, 1.0, 2.0, 0.0, 1.0, 0.0, 0.0]))
-    found = of.by_period("ctr")
-    assert list(found) == list(range(7))
-    got = Counter((v, sums.n) for cells in found.values() for v, _, sums in cells)
-    assert sum(n * times for (v, n), times in got.items() if v == "new") == 30

@@ -25,7 +25,7 @@ from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment
 from streams.contracts.reading import UNREADABLE
 from streams.experiment_feed import read_experiment
-from streams.readout.fold import Readout
+from streams.readout.fold import MAX_USERS, Readout
 from streams.readout.result import Result
 from streams.readout.shares import shares_of
 from streams.readout.tally import METRICS, Tally
@@ -154,8 +154,9 @@ class Follower:
 
 
 def looks(
-    settings: Settings, experiment: Experiment, period_s: int, partitions: frozenset[int] | None, every_s: float | None
-) -> Iterator[tuple[Experiment, Tally]]:
+    settings: Settings, experiment: Experiment, period_s: int, partitions: frozenset[int] | None, every_s: float | None,
+    max_users: int = MAX_USERS,
+) -> Iterator[tuple[Experiment, Tally]]:  # fmt: skip
     """The sums as of now, and then, unless ``every_s`` is None, every so many seconds until the caller stops."""
     names = settings.topics
     parts = topics.require(settings, names.events, names.recommendations, names.experiments)
@@ -164,7 +165,8 @@ def looks(
         client.assign(parts)
         client.seek_to_beginning(*parts)
         lists = sum(part.topic == names.recommendations for part in parts)
-        readout = Readout(experiment.definition, period_s, partitions, experiment.created, lists)
+        events = sum(part.topic == names.events for part in parts)
+        readout = Readout(experiment.definition, period_s, partitions, experiment.created, lists, events, max_users)
         follower = Follower(settings, client, experiment, readout)
         while True:
             follower.catch_up(parts)
@@ -177,9 +179,9 @@ def looks(
                 follower.poll()
 
 
-def of_files(experiment: Experiment, log: str, published: str, period_s: int) -> Tally:
+def of_files(experiment: Experiment, log: str, published: str, period_s: int, max_users: int = MAX_USERS) -> Tally:
     """The sums of a recorded log and the lists that `headrace replay LOG --published FILE` made of it."""
-    readout = Readout(experiment.definition, period_s)
+    readout = Readout(experiment.definition, period_s, max_users=max_users)
     lists = recorded_log.read(published)
     for line, raw in enumerate(recorded_log.read(log)):
         readout.take_event(raw, Source(0, line), str(line + 1))

@@ -87,13 +87,21 @@ RECORDED = "recorded"
 @click.option(
     "--merge", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="Sums to add, instead of counting."
 )
+@click.option(
+    "--max-users",
+    metavar="N",
+    type=click.IntRange(1),
+    default=300_000,
+    show_default=True,
+    help="Remembered at a time, 9 kB each at most.",
+)
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
 @with_settings
 def command(
     name: str | None, file: Path | None, log: str | None, published: str | None, watch: bool, every: float, act: bool, period: float,
     min_units: int, tuning: float, correction: Correction,
-    partitions: tuple[int, ...], save_to: Path | None, merge: tuple[Path, ...], html: Path | None,
+    partitions: tuple[int, ...], save_to: Path | None, merge: tuple[Path, ...], max_users: int, html: Path | None,
     as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Read out experiment NAME: effects with intervals that may be looked at always, shares, guardrails, and what may be concluded."""
@@ -111,7 +119,7 @@ def command(
         raise click.UsageError("name an experiment, or give --file, --log and --published")
     seconds = round(period)
     for experiment, tally in _looks(
-        settings, name, file, log, published, seconds, partitions, merge, every if watch else None
+        settings, name, file, log, published, seconds, partitions, merge, every if watch else None, max_users
     ):
         if save_to is not None:
             experiment_readout.save(tally, save_to)
@@ -134,7 +142,7 @@ def command(
 
 def _looks(
     settings: Settings, name: str | None, file: Path | None, log: str | None, published: str | None, period_s: int,
-    partitions: tuple[int, ...], merge: tuple[Path, ...], every_s: float | None,
+    partitions: tuple[int, ...], merge: tuple[Path, ...], every_s: float | None, max_users: int,
 ) -> Iterable[tuple[Experiment, Tally]]:  # fmt: skip
     from infra import experiment_readout, experiments
 
@@ -142,13 +150,13 @@ def _looks(
         from streams.experiment_rules import alone
 
         experiment = alone(experiments.read_definition(file), 0)
-        return [(experiment, experiment_readout.of_files(experiment, log, published, period_s))]
+        return [(experiment, experiment_readout.of_files(experiment, log, published, period_s, max_users))]
     if name is None:
         raise InputError("the name of an experiment", "none", "see `headrace experiment list`")
     experiment = experiments.find(experiments.read(settings), name)
     if merge:
         return [(experiment, experiment_readout.merged(experiment, merge))]
-    return experiment_readout.looks(settings, experiment, period_s, frozenset(partitions) or None, every_s)
+    return experiment_readout.looks(settings, experiment, period_s, frozenset(partitions) or None, every_s, max_users)
 
 
 def _show(result: Result, watched: bool) -> None:
@@ -160,15 +168,9 @@ def _show(result: Result, watched: bool) -> None:
     console.print(
         f"[bold]{result.experiment}[/] ({result.state}): {units} units; {result.lists:,} lists, {result.events:,} events{until}"
     )
-    if result.forgotten:
-        console.print(f"{result.forgotten:,} units were silent for so long that they count anew if they come back")
     if result.lost:
         console.print(
-            f"[bold]{result.lost:,} lists are not counted[/]: they came too long after their events, or for too many strangers"
-        )
-    if result.crowded:
-        console.print(
-            f"the lists of {result.crowded:,} users were forgotten too early, for too many: what they did next is not counted"
+            f"[bold]{result.lost:,} lists are not counted[/]: they, or what came of them, came too late, or for too many strangers"
         )
     if result.mixed:
         console.print(f"{result.mixed:,} units saw several variants and are left out")

@@ -65,13 +65,16 @@ def _effects(result: Result) -> str:
     words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
     return (
         f"<section><h2>Effects</h2><p class='sub'>{said}</p>{_table('effects', heads, rows)}"
-        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.{_forgotten(result)}</p></section>"
+        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.{_lost(result)}</p></section>"
     )
 
 
-def _forgotten(result: Result) -> str:
-    anew = f" Units that count anew if they come back: {result.forgotten:,}." if result.forgotten else ""
-    return anew + (f" Lists that are not counted, since they came too late: {result.lost:,}." if result.lost else "")
+def _lost(result: Result) -> str:
+    return (
+        f" Lists that are not counted, since they, or what came of them, came too late: {result.lost:,}."
+        if result.lost
+        else ""
+    )
 
 
 def _cells(c: Compared) -> str:

@@ -6,25 +6,31 @@ order, which does not depend on who reads what first, or on how often a worker p
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median_low
 
 import msgspec
 
+from online_models.errors import InputError
 from streams.contracts.events import Event, Source
 from streams.contracts.experiments import Definition
 from streams.contracts.reading import UNREADABLE
 from streams.validate import validate
 
 from .join import Join
+from .strangers import Strangers
 from .tally import Tally
 from .units import ListRecord, Units
-from .users import ACTIVE, KEPT_LISTS
+from .users import Shown
 
 FORGET_EVERY = 10_000
-STRANGERS = 100_000
-"""Users of whom there is no event yet whose lists are kept, until there is one."""
+"""Events of a partition whose median time moves its clock; and events and lists after which room is made."""
+MAX_USERS = 300_000
+"""Users remembered at a time."""
+RESTING = 16
+"""Users who are silent for long that take no more room than one who is not."""
 
 _decode = msgspec.json.Decoder(ListRecord).decode
 
@@ -34,13 +40,20 @@ class _Partition:
     """What happened to the units of a partition of `events`."""
 
     units: Units
+    latest: int = 0
+    """Event time of the latest event that was counted."""
     clock: int = 0
-    folded: int = 0
+    """Event time by which users are silent: one wrong time does not move it."""
+    times: list[int] = field(default_factory=list)
+    clocks: deque[tuple[int, int]] = field(default_factory=deque)
+    """Medians to come, each with the offset that all lists must have been read up to, for some of them may be far behind others."""
 
 
 class Readout:
     """One experiment's sums. ``partitions``: of `events` that are folded here (None: all); others' tallies can be added.
-    ``begun``: see `Units`. ``lists``: partitions of `recommendations`."""
+    ``begun``: see `Units`. ``lists``: partitions of `recommendations`. ``events``: partitions of `events` that there are in all.
+    ``max_users``: remembered at a time; beyond that every method that takes something, and `tally`, raises InputError.
+    """
 
     def __init__(
         self,
@@ -49,14 +62,17 @@ class Readout:
         partitions: frozenset[int] | None = None,
         begun: int = 0,
         lists: int = 1,
+        events: int = 1,
+        max_users: int = MAX_USERS,
     ) -> None:
         self._definition, self._begun = definition, begun
         self._tally = Tally(definition, period_s, begun)
         self._wanted = partitions
         self._join = Join(self, lists, partitions)
         self._partitions: dict[int, _Partition] = {}
-        self._strangers: OrderedDict[str, list[ListRecord]] = OrderedDict()
-        self._dropped = 0
+        self._strangers = Strangers(events, partitions)
+        self._slim = Units(definition, begun).slim
+        self._max_users, self._folded = max_users, 0
         self.unreadable = 0
         self.answered = 0
         """Events that were followed by a list of the same user."""
@@ -65,8 +81,10 @@ class Readout:
         """A record of topic `events` (a line of a log), in offset order a partition. What is no event is left out, as in the stream."""
         if self._wanted is not None and source.partition not in self._wanted:
             return
-        self._of(source.partition)
+        part = self._of(source.partition)
         event = validate(raw, None, event_id)
+        if isinstance(event, Event):
+            _tick(part, source.offset, event.timestamp)
         self._join.take_event(source.partition, source.offset, event if isinstance(event, Event) else None)
 
     def take_list(self, raw: bytes | None, read_from: int = 0) -> None:
@@ -107,11 +125,14 @@ class Readout:
 
     @property
     def users(self) -> int:
-        """Of whom something is remembered."""
-        return sum(len(part.units.users) for part in self._partitions.values()) + len(self._strangers)
+        """Of whom something is remembered, as `max_users` counts them: `RESTING` who are silent for long are one."""
+        each = [part.units.users for part in self._partitions.values()]
+        return sum(users.active for users in each) + -(-sum(users.resting for users in each) // RESTING)
 
     def tally(self) -> Tally:
-        """The sums so far."""
+        """The sums so far. Raises InputError as `Strangers.check` does."""
+        self._strangers.check()
+        self._check_room()
         tally, parts = self._tally, self._partitions.values()
         for part in parts:
             for unit in part.units.settled():
@@ -120,56 +141,73 @@ class Readout:
             part.units.earned = Counter({key: n for key, n in part.units.earned.items() if key[1] > tally.dropped})
         tally.earned = sum((part.units.earned for part in parts), Counter())
         tally.unattributed = sum(part.units.unattributed for part in parts)
-        tally.forgotten = sum(part.units.users.forgotten for part in parts)
-        tally.crowded = sum(part.units.users.crowded for part in parts)
-        tally.lost = self._join.late + self._dropped
-        tally.until_ms = max((part.clock for part in parts), default=0)
+        tally.lost = self._join.late + self._strangers.lost + sum(part.units.users.missed for part in parts)
+        tally.until_ms = max((part.latest for part in parts), default=0)
         tally.partitions = set(self._partitions)
         return tally
 
     def _of(self, partition: int) -> _Partition:
         part = self._partitions.get(partition)
         if part is None:
-            part = self._partitions[partition] = _Partition(Units(self._definition, begun=self._begun))
+            part = self._partitions[partition] = _Partition(Units(self._definition, self._begun))
         return part
 
     def take_answered(self, partition: int, event: Event, answer: ListRecord) -> None:
         """An event, and the list that answers it."""
         part = self._of(partition)
-        for asked in self._strangers.pop(event.user_id, ()):
-            self._show(part, asked)
+        for asked in self._strangers.pop(event.user_id, partition):
+            self._show(part, event.user_id, asked)
         part.units.take_event(event)
         part.units.take_list(answer)
         self._tally.events += 1
         self._tally.lists += 1
         self.answered += answer.user_id == event.user_id
-        part.clock, part.folded = max(part.clock, event.timestamp), part.folded + 1
-        if part.folded % FORGET_EVERY == 0:
-            self._make_room(part)
+        part.latest = max(part.latest, event.timestamp)
+        self._make_room()
 
-    def _make_room(self, part: _Partition) -> None:
+    def _make_room(self) -> None:
         """Between two looks there may be millions of events."""
-        for unit in part.units.settled():
-            self._tally.tell(unit)
-        part.units.users.forget(part.clock)
-        if sum(each.units.users.active for each in self._partitions.values()) > ACTIVE:
-            for each in self._partitions.values():
-                each.units.users.crowd_out(ACTIVE // len(self._partitions))
+        self._folded += 1
+        if self._folded % FORGET_EVERY:
+            return
+        for number, part in self._partitions.items():
+            for unit in part.units.settled():
+                self._tally.tell(unit)
+            while part.clocks and part.clocks[0][0] <= self._join.sure(number):
+                part.clock = max(part.clock, part.clocks.popleft()[1])
+            part.units.users.forget(part.clock)
+        self._check_room()
+
+    def _check_room(self) -> None:
+        if self.users > self._max_users:
+            raise InputError(
+                f"at most {self._max_users:,} users remembered at a time ({RESTING} who are silent for long count as one)",
+                f"{self.users:,}",
+                "read partitions apart with --partition and --save and add them with --merge, or raise --max-users",
+            )
 
     def take_alone(self, partition: int, made: ListRecord) -> None:
         """A list whose event is not to be had any more: it was shown all the same."""
-        self._show(self._of(partition), made)
+        part = self._of(partition)
+        if made.caused_by is not None:
+            _tick(part, made.caused_by.offset, made.timestamp)
+        self._show(part, made.user_id, self._slim(made))
+        self._make_room()
 
     def take_asked(self, made: ListRecord) -> None:
         """A list that was asked for over HTTP. Of whom no event is known it is kept until there is one."""
         if made.after is not None:
-            self._show(self._of(made.after.partition), made)
-            return
-        kept = self._strangers.setdefault(made.user_id, [])
-        kept.append(made)
-        del kept[:-KEPT_LISTS]
-        while len(self._strangers) > STRANGERS:
-            self._dropped += len(self._strangers.popitem(last=False)[1])
+            self._show(self._of(made.after.partition), made.user_id, self._slim(made))
+            self._make_room()
+        elif self._strangers.is_mine(made.user_id):
+            self._strangers.put(made.user_id, self._slim(made))
 
-    def _show(self, part: _Partition, made: ListRecord) -> None:
-        self._tally.lists += part.units.take_asked(made)
+    def _show(self, part: _Partition, user_id: str, made: Shown) -> None:
+        self._tally.lists += part.units.take_asked(user_id, made)
+
+
+def _tick(part: _Partition, offset: int, ms: int) -> None:
+    part.times.append(ms)
+    if len(part.times) >= FORGET_EVERY:
+        part.clocks.append((offset, median_low(part.times)))
+        part.times = []

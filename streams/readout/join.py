@@ -198,6 +198,10 @@ class Join:
                         lists.add(n)
         return events, lists
 
+    def sure(self, partition: int) -> int:
+        """Up to this offset of `events` everything has been read of all lists."""
+        return self._of(partition).sure
+
     @property
     def waiting(self) -> dict[int, int]:
         """Events by partition that may still be answered."""

@@ -94,8 +94,7 @@ class Result:
 
     ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
     probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
-    was counted, 0 if there is none. ``forgotten``: users of whom nothing is remembered any more. ``lost``: lists that could not be counted.
-    ``crowded``: users whose lists had to be forgotten while they counted, for there were too many.
+    was counted, 0 if there is none. ``lost``: lists that could not be counted.
     """
 
     experiment: str
@@ -124,9 +123,7 @@ class Result:
     guard_alpha: float | None = None
     tuning: float = TUNING
     until_ms: int = 0
-    forgotten: int = 0
     lost: int = 0
-    crowded: int = 0
 
 
 def read_out(
@@ -162,7 +159,7 @@ def read_out(
         d.name, experiment.state, d.metric, alpha, tally.variants[0], units, tally.mixed, tally.unattributed, tally.events, tally.lists,
         metrics, guards, found, timeline, decision, verdict, stop, since=since, correction=correction, changes=changes_of(experiment),
         guard_alpha=each if guards else None, tuning=tuning, until_ms=tally.until_ms,
-        forgotten=tally.forgotten, lost=tally.lost, crowded=tally.crowded,
+        lost=tally.lost,
     )  # fmt: skip
 
 
@@ -187,7 +184,7 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
         (), (), decision, verdict, "", preference, tuning=tuning, until_ms=tally.until_ms,
-        forgotten=tally.forgotten, lost=tally.lost, crowded=tally.crowded,
+        lost=tally.lost,
     )  # fmt: skip
 
 
@@ -277,10 +274,9 @@ def _timeline(
     columns = METRICS[metric].metric.columns
     so_far: dict[str, dict[int, Sums]] = {v: {} for v in tally.variants}
     out = []
-    for period in tally.periods:
-        for v, by_ramp in so_far.items():
-            for ramp, sums in tally.by_ramp(metric, v, period).items():
-                by_ramp[ramp] = by_ramp.get(ramp, Sums.empty(columns)) + sums
+    for period, cells in tally.by_period(metric).items():
+        for v, ramp, sums in cells:
+            so_far[v][ramp] = so_far[v].get(ramp, Sums.empty(columns)) + sums
         for variant in others:
             if how[variant].why:
                 continue

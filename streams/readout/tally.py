@@ -47,6 +47,9 @@ SHARED = {
 MOST_RAMPS = 1_000
 """Ramps whose sums are kept, the latest: more than the record of an experiment holds, without which they cannot be compared."""
 
+MOST_PERIODS = 2_000
+"""Periods whose sums are kept: five years of days."""
+
 Cell = tuple[str, int, int]
 """Variant, ramp and period (of the unit's first exposure)."""
 
@@ -66,19 +69,22 @@ class Tally:
         """Variant and ramp → units that were first exposed to it then, also those that were mixed up later."""
         self.earned: Counter[tuple[str, int, int]] = Counter()
         """Of a bandit: variant, ramp and column → what all lists that were made then earned."""
-        self.mixed = self.events = self.lists = self.unattributed = self.forgotten = 0
+        self.mixed = self.events = self.lists = self.unattributed = self.lost = 0
+        """``lost``: lists that could not be counted: they, or what came of them, came too late, or too many strangers asked for one."""
         self._ramps: set[int] = set()
         self.dropped = -1
         """The latest ramp whose sums are not kept any more."""
-        self.lost = self.crowded = 0
-        """Lists that could not be counted: they came after their event had been given up, or were asked for by too many strangers."""
+        self._periods: set[int] = set()
         self.until_ms = 0
         """Event time of the latest event that was counted."""
         self.partitions: set[int] = set()
         """Of `events`, that were counted."""
 
     def tell(self, unit: Unit) -> None:
-        """The columns of a unit have changed. A unit of several variants is taken out and counted."""
+        """The columns of a unit have changed. A unit of several variants is taken out and counted.
+
+        Raises InputError if there are too many periods.
+        """
         self._make_room(unit.ramp)
         if unit.ramp <= self.dropped:
             return
@@ -92,7 +98,11 @@ class Tally:
         before, after = unit.told, None if unit.mixed else (*unit.now, *unit.before)
         if before == after:
             return
-        sums = self.cells.setdefault(cell, {m: Sums.empty(x.metric.columns) for m, x in self.metrics.items()})
+        if cell not in self.cells:
+            self._periods.add(cell[2])
+            self._check_periods()
+            self.cells[cell] = {m: Sums.empty(x.metric.columns) for m, x in self.metrics.items()}
+        sums = self.cells[cell]
         for m, measured in self.metrics.items():
             old, new = (None if v is None else columns_of(measured, v) for v in (before, after))
             if old != new:
@@ -112,9 +122,18 @@ class Tally:
             self._ramps.remove(self.dropped)
             self.cells = {cell: sums for cell, sums in self.cells.items() if cell[1] > self.dropped}
             self.entered = Counter({key: n for key, n in self.entered.items() if key[1] > self.dropped})
+            self._periods = {cell[2] for cell in self.cells}
+
+    def _check_periods(self) -> None:
+        if len(self._periods) > MOST_PERIODS:
+            raise InputError(
+                f"first exposures in at most {MOST_PERIODS:,} periods",
+                f"more, of {self.period_s:,} s each",
+                "count again with a longer --period",
+            )
 
     def __add__(self, other: Tally) -> Tally:
-        """Of both, which counted different units. Raises InputError if they are not of one experiment."""
+        """Of both, which counted different units. Raises InputError if they are not of one experiment, or have too many periods."""
         if (self.name, self.period_s) != (other.name, other.period_s):
             raise InputError(
                 f"a tally of {self.name} in periods of {self.period_s} s",
@@ -137,12 +156,14 @@ class Tally:
             out.earned += tally.earned
             for counter in COUNTERS:
                 setattr(out, counter, getattr(out, counter) + getattr(tally, counter))
+        out._periods = {cell[2] for cell in out.cells}
+        out._check_periods()
         return out
 
     def _like(self) -> Tally:
         out = Tally.__new__(Tally)
         out.name, out.variants, out.period_s, out.metrics = self.name, self.variants, self.period_s, self.metrics
-        out._ramps, out.dropped = set(), -1
+        out._ramps, out._periods, out.dropped = set(), set(), -1
         out.digest, out.cells, out.entered, out.earned = self.digest, {}, Counter(), Counter()
         for counter in COUNTERS:
             setattr(out, counter, 0)
@@ -152,18 +173,20 @@ class Tally:
         """Of all units of a variant."""
         return sum(self.by_ramp(metric, variant).values(), Sums.empty(self.metrics[metric].metric.columns))
 
-    def by_ramp(self, metric: str, variant: str, period: int | None = None) -> dict[int, Sums]:
-        """Of the units of a variant by the ramp under which they were first exposed; in one period, if that is given."""
+    def by_ramp(self, metric: str, variant: str) -> dict[int, Sums]:
+        """Of the units of a variant by the ramp under which they were first exposed."""
         out: dict[int, Sums] = {}
-        for (v, ramp, at), sums in self.cells.items():
-            if v == variant and period in (None, at):
+        for (v, ramp, _), sums in self.cells.items():
+            if v == variant:
                 out[ramp] = out[ramp] + sums[metric] if ramp in out else sums[metric]
         return out
 
-    @property
-    def periods(self) -> list[int]:
-        """In which units were first exposed, in order."""
-        return sorted({period for _, _, period in self.cells})
+    def by_period(self, metric: str) -> dict[int, list[tuple[str, int, Sums]]]:
+        """Periods in which units were first exposed, in order → variant, ramp and sums of those units."""
+        out: dict[int, list[tuple[str, int, Sums]]] = {}
+        for v, ramp, period in sorted(self.cells, key=lambda cell: cell[2]):
+            out.setdefault(period, []).append((v, ramp, self.cells[v, ramp, period][metric]))
+        return out
 
     def plain(self) -> dict[str, Any]:
         """For a JSON writer."""
@@ -174,7 +197,7 @@ class Tally:
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         earned = [{"variant": v, "ramp": r, "column": c, "sum": n} for (v, r, c), n in sorted(self.earned.items())]
         return {
-            "v": 3, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
+            "v": 4, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
             "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered, "earned": earned,
             **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
@@ -184,8 +207,8 @@ class Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
             out = cls(definition, plain["period_s"], begun)
-            if plain["v"] != 3:
-                raise InputError("a tally of version 3", f"version {plain['v']}", "count again, with `readout --save`")
+            if plain["v"] != 4:
+                raise InputError("a tally of version 4", f"version {plain['v']}", "count again, with `readout --save`")
             if plain["experiment"] != out.name:
                 raise InputError(
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
@@ -196,6 +219,7 @@ class Tally:
                 out.cells[c["variant"], c["ramp"], c["period"]] = {
                     m: Sums.from_plain(c["sums"][m]) for m in out.metrics
                 }
+            out._periods = {cell[2] for cell in out.cells}
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
             for e in plain["earned"]:
@@ -210,7 +234,7 @@ class Tally:
         return out
 
 
-COUNTERS = ("mixed", "events", "lists", "unattributed", "forgotten", "lost", "crowded")
+COUNTERS = ("mixed", "events", "lists", "unattributed", "lost")
 
 
 def digest(definition: Definition, begun: int = 0) -> str:

@@ -12,7 +12,7 @@ from online_models.items import hash_id
 from streams.contracts.events import Event
 from streams.contracts.experiments import Definition
 
-from .users import COLUMNS, DAY_MS, RESTING, Exposed, Purchase, Shown, Unit, User, Users
+from .users import COLUMNS, DAY_MS, Exposed, Purchase, Shown, Unit, User, Users
 
 CONVERSION, REVENUE, CLICKED, LISTS, HITS, TARGETS, CREDIT, DECIDED = range(8)
 """Columns of a unit: has it converted; its revenue; lists with a click, lists; events that the list before had named, events;
@@ -55,7 +55,7 @@ class Units:
     ``begun``: when the experiment was (ms), so that lists of another one of its name are nobody's; 0: that is not known.
     """
 
-    def __init__(self, definition: Definition, resting: int = RESTING, begun: int = 0) -> None:
+    def __init__(self, definition: Definition, begun: int = 0) -> None:
         d = self._definition = definition
         self._name, self._begun, self._window = d.name, begun, d.attribution_s * 1000
         self._clicks, self._conversions = frozenset(d.clicks), frozenset(d.conversions)
@@ -63,7 +63,7 @@ class Units:
         self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
         self._on_impression = d.exposure == "impression"
         self._by_ramp = d.method == "bandit"
-        self.users = Users(self._window + BEFORE_DAYS * DAY_MS, resting)
+        self.users = Users(self._window + BEFORE_DAYS * DAY_MS)
         self.changed: set[Unit] = set()
         self._same: dict[Exposed, Exposed] = {}
         """One object for all that say the same: variants and ramps are few."""
@@ -77,17 +77,18 @@ class Units:
         must not push out, and one page view has as many impressions as places were seen."""
         user = self.users.at(record.user_id, record.timestamp)
         if not user.looking:
-            self._show(user, record)
+            self._show(user, record.user_id, self.slim(record))
 
-    def take_asked(self, record: ListRecord) -> bool:
+    def take_asked(self, user_id: str, made: Shown) -> bool:
         """A list that the user asked for over HTTP. False for one that was asked for again: it is the same list."""
-        user = self.users.at(record.user_id, record.timestamp)
-        if self._named(user, record.request_id) is not None:
+        user = self.users.at(user_id, made.timestamp)
+        if any(made.name == shown.name for shown in user.lists):
             return False
-        self._show(user, record)
+        self._show(user, user_id, made)
         return True
 
-    def _show(self, user: User, record: ListRecord) -> None:
+    def slim(self, record: ListRecord) -> Shown:
+        """What is remembered of a list."""
         mine = next((e for e in record.experiments if self._is_mine(e)), None)
         if mine is not None and mine.unit is None:
             if len(self._same) > SAME:
@@ -96,11 +97,17 @@ class Units:
         items = array("Q", [hash_id(item.item_id) for item in record.items[:JUDGED]]).tobytes()
         made = Shown(hash_id(record.request_id), record.timestamp, items, mine)
         if self._sides:
-            made.picks = {i.item_id: self._sides[i.variant] for i in record.items if i.variant in self._sides}
-            made.clicks = [0, 0]
+            one, other = (
+                array("Q", {hash_id(i.item_id) for i in record.items if self._sides.get(i.variant or "") == side})
+                for side in (0, 1)
+            )
+            made.picks, made.clicks = (one, other), [0, 0]
+        return made
+
+    def _show(self, user: User, user_id: str, made: Shown) -> None:
         user.note_list(made)
         if not self._on_impression:
-            self._expose(user, record.user_id, made, record.timestamp)
+            self._expose(user, user_id, made, made.timestamp)
 
     def _is_mine(self, e: Exposed) -> bool:
         another = e.begun and self._begun and e.begun != self._begun
@@ -148,9 +155,11 @@ class Units:
 
     def _credit(self, user: User, event: Event, shown: Shown) -> None:
         """A click on an item of a list that two variants share is for the one that picked it; it counts once."""
-        if shown.picks is None or shown.clicks is None or event.item_id not in shown.picks:
+        item = hash_id(event.item_id)
+        if shown.picks is None or shown.clicks is None or not any(item in picks for picks in shown.picks):
             return
-        side = shown.picks.pop(event.item_id)
+        side = int(item not in shown.picks[0])
+        shown.picks[side].remove(item)
         before = _sign(shown.clicks)
         if not any(shown.clicks):
             self._add(user, shown, event.timestamp, DECIDED, 1.0)
@@ -166,14 +175,14 @@ class Units:
             return
         shown.unit.now[CONVERSION] = 1.0
         shown.unit.now[REVENUE] += value
-        user.note_purchase(Purchase(event.item_id, shown.unit, value))
+        user.note_purchase(Purchase(hash_id(event.item_id), shown.unit, value))
         self.changed.add(shown.unit)
 
     def _take_back(self, user: User, event: Event) -> None:
         """A return undoes the revenue of what was bought in the experiment, of the unit that bought it, the latest purchase first."""
-        left = None if event.value is None else abs(event.value)
+        left, item = None if event.value is None else abs(event.value), hash_id(event.item_id)
         for bought in reversed(user.bought):
-            if bought.item_id != event.item_id or not bought.paid or left == 0.0:
+            if bought.item != item or not bought.paid or left == 0.0:
                 continue
             back = bought.paid if left is None else min(left, bought.paid)
             bought.paid -= back

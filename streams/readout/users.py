@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -14,10 +15,8 @@ KEPT_LISTS = KEPT_SESSIONS = 20
 """Of a user: lists, for clicks that name theirs; sessions, for events that still belong to them."""
 KEPT_PURCHASES = 100
 """Of a user, for returns."""
-ACTIVE = 250_000
-"""Users of all partitions of whom everything is remembered."""
-RESTING = 1_000_000
-"""Users of a partition that have been silent for long of whom the unit and the purchases are remembered."""
+AHEAD = 100
+"""Users with times ahead of the clock that are passed over at a time: one wrong time keeps nobody else from resting."""
 
 
 class Exposed(msgspec.Struct, frozen=True):
@@ -63,8 +62,8 @@ class Shown:
     """Once it was exposed."""
     exposed: bool = False
     clicked: bool = False
-    picks: dict[str, int] | None = None
-    """Item → 0 or 1: whose pick it is, of a list that two variants share."""
+    picks: tuple[array[int], array[int]] | None = None
+    """Hashes of the items that the one and the other picked and that were not clicked, of a list that two variants share."""
     clicks: list[int] | None = None
 
     def holds(self, item: int) -> bool:
@@ -74,9 +73,9 @@ class Shown:
 
 @dataclass(slots=True)
 class Purchase:
-    """``paid``: what has not been taken back."""
+    """``item``: its hash. ``paid``: what has not been taken back."""
 
-    item_id: str
+    item: int
     unit: Unit
     paid: float
 
@@ -93,6 +92,11 @@ class User:
     past: dict[int, list[float]] = field(default_factory=dict)
     looking: bool = False
     """Whether the latest event is an impression."""
+
+    def rested(self, name: str) -> User:
+        """What remains after a silence that nothing from before survives: the unit ``name``, and the purchases."""
+        unit = self.units.get(name)
+        return User(OrderedDict() if unit is None else OrderedDict({name: unit}), self.bought)
 
     def note_list(self, made: Shown) -> None:
         """The latest list."""
@@ -113,61 +117,108 @@ class User:
 
 class Users:
     """Users by id. Of one who was silent for more than ``keep_ms``, so that nothing from before can count any more, the unit and the
-    purchases remain (a session is over then, and does not); of the ``resting`` such users that are silent longest not even that.
-    ``forgotten`` counts those: if one comes back, it is a new unit. ``crowded`` counts users that had to rest before their time: what they
-    do next is for none of their lists.
+    purchases remain (a session is over then, and does not).
+
+    Those whom `forget` finds are packed, so that they take little. Whoever comes back is what `at` would have found without, but for an
+    event more than a day behind the clock: ``missed`` counts the lists that it might have been for.
     """
 
-    def __init__(self, keep_ms: int, resting: int = RESTING) -> None:
-        self._keep, self._most = keep_ms, resting
+    def __init__(self, keep_ms: int) -> None:
+        self._keep = keep_ms
         self._known: OrderedDict[str, User] = OrderedDict()
-        self._resting: OrderedDict[str, tuple[Unit | None, list[Purchase]]] = OrderedDict()
-        self.forgotten = self.crowded = 0
-
-    def __len__(self) -> int:
-        return len(self._known) + len(self._resting)
+        self._resting: dict[str, bytes] = {}
+        self.missed = 0
 
     @property
     def active(self) -> int:
         """Of whom everything is remembered."""
         return len(self._known)
 
-    def crowd_out(self, most: int) -> None:
-        """Remember of those that are silent longest no more than of who was silent for long; ``crowded`` counts them."""
-        while len(self._known) > most:
-            self._rest(next(iter(self._known)))
-            self.crowded += 1
+    @property
+    def resting(self) -> int:
+        """Of whom the unit and the purchases are remembered."""
+        return len(self._resting)
 
     def at(self, user_id: str, now: int) -> User:
         """The user, of whom something is known at ``now`` (ms)."""
         user = self._known.get(user_id)
-        if user is not None and now - user.last_ms > self._keep:
-            self._rest(user_id)
-            user = None
         if user is None:
-            user = self._known[user_id] = User()
-            unit, user.bought = self._resting.pop(user_id, (None, user.bought))
-            if unit is not None:
-                user.units[user_id] = unit
+            packed = self._resting.pop(user_id, None)
+            user = self._known[user_id] = User() if packed is None else self._wake(user_id, packed, now)
         else:
+            if now - user.last_ms > self._keep:
+                user = self._known[user_id] = user.rested(user_id)
             self._known.move_to_end(user_id)
         user.last_ms = max(user.last_ms, now)
         return user
 
-    def forget(self, now: int) -> None:
-        """Make room, at ``now`` by the clock of these users' partition. What `at` gives is the same without."""
+    def forget(self, clock: int) -> None:
+        """Pack whoever is silent at ``clock`` (ms) by that of their partition. All units must have been handed over to the sums."""
+        ahead = 0
         while self._known:
             user_id, user = next(iter(self._known.items()))
-            if now - user.last_ms <= self._keep + DAY_MS:  # an event that comes late finds what it would have found
+            if clock - user.last_ms > self._keep + DAY_MS:  # an event that comes late finds what it would have found
+                del self._known[user_id]
+                packed = pack(user, user_id)
+                if packed is not None:
+                    self._resting[user_id] = packed
+            elif user.last_ms > clock and ahead < AHEAD:
+                self._known.move_to_end(user_id)
+                ahead += 1
+            else:
                 break
-            self._rest(user_id)
 
-    def _rest(self, user_id: str) -> None:
-        user = self._known.pop(user_id)
-        unit = user.units.get(user_id)
-        if unit is None and not user.bought:
-            return
-        self._resting[user_id] = unit, user.bought
-        while len(self._resting) > self._most:
-            self._resting.popitem(last=False)
-            self.forgotten += 1
+    def _wake(self, user_id: str, packed: bytes, now: int) -> User:
+        user, last_ms, lists = unpack(packed, user_id)
+        if now - last_ms <= self._keep:
+            self.missed += lists
+        return user
+
+
+_Packed = tuple[int, int, bool, list[tuple[str, int, int, int, list[float]]], list[tuple[int, int, float]]]
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Packed).decode
+
+
+def pack(user: User, name: str) -> bytes | None:
+    """The unit ``name`` and the purchases that may still come back, as bytes; None where there are none.
+
+    Each unit must be as the sums hold it, for its ``told`` follows from it then.
+    """
+    own = user.units.get(name)
+    bought = [b for b in user.bought if b.paid]
+    units = list({id(u): u for u in ([] if own is None else [own]) + [b.unit for b in bought]}.values())
+    if not units:
+        return None
+    places = {id(unit): n for n, unit in enumerate(units)}
+    plain = [
+        (
+            u.variant,
+            u.ramp,
+            u.first_ms,
+            u.mixed | u.counted << 1 | u.left << 2,
+            [*map(_short, u.now), *map(_short, u.before)],
+        )
+        for u in units
+    ]
+    paid = [(b.item, places[id(b.unit)], _short(b.paid)) for b in bought]
+    return _encode((user.last_ms, len(user.lists), own is not None, plain, paid))
+
+
+def unpack(packed: bytes, name: str) -> tuple[User, int, int]:
+    """What `pack` kept of a user, when there was something last (ms), and how many lists were not kept."""
+    last_ms, lists, own, plain, paid = _decode(packed)
+    units = []
+    for variant, ramp, first_ms, flags, values in plain:
+        now, before = values[:COLUMNS], tuple(values[COLUMNS:])
+        mixed = bool(flags & 1)
+        told = None if mixed else (*now, *before)
+        units.append(Unit(variant, ramp, first_ms, before, mixed, now, told, bool(flags & 2), bool(flags & 4)))
+    user = User(bought=[Purchase(item, units[place], left) for item, place, left in paid])
+    if own:
+        user.units[name] = units[0]
+    return user, last_ms, lists
+
+
+def _short(value: float) -> float:
+    """The same number, as one that takes few bytes if that can be."""
+    return int(value) if abs(value) < 2**53 and value == int(value) else value

@@ -1,4 +1,4 @@
-"""What a read-out remembers of one user: bytes, of users with so many lists of 20 items each."""
+"""What a read-out remembers: bytes of a user with so many lists of 20 items each, of one who is silent, and of a stranger's list."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ def command(users: int) -> None:
     click.echo("| lists of a user | kB a user |\n|---|---|")
     for lists in (1, 5, 25):
         click.echo(f"| {lists} | {measured(users, lists) / 1e3:.1f} |")
+    click.echo(f"| 25, silent for long | {measured(users, 25, rest=True) / 1e3:.2f} |")
+    click.echo(f"| one, over HTTP, without an event | {strangers(users) / 1e3:.2f} |")
 
 
-def measured(users: int, lists: int) -> float:
-    """Bytes a user."""
+def measured(users: int, lists: int, rest: bool = False) -> float:
+    """Bytes a user; after all have been silent for long, if ``rest``."""
     readout, offset = Readout(definition()), 0
     tracemalloc.start()
     try:
@@ -34,6 +36,23 @@ def measured(users: int, lists: int) -> float:
                 readout.take_list(made)
                 offset += 1
         readout.tally()
+        if rest:
+            for part in readout._partitions.values():
+                part.units.users.forget(2**50)
+        return (tracemalloc.get_traced_memory()[0] - before) / users
+    finally:
+        tracemalloc.stop()
+
+
+def strangers(users: int) -> float:
+    """Bytes a list."""
+    readout = Readout(definition())
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for user in range(users):
+            made = msgspec.json.decode(_record(user, 0, user)[1])
+            readout.take_list(msgspec.json.encode(made | {"caused_by": None}))
         return (tracemalloc.get_traced_memory()[0] - before) / users
     finally:
         tracemalloc.stop()

@@ -18,7 +18,7 @@ from online_models.errors import InputError
 from streams.contracts.events import Source
 from streams.contracts.experiments import Definition
 from streams.experiment_rules import alone, ramp
-from streams.readout.fold import Readout
+from streams.readout.fold import MAX_USERS, Readout
 from streams.readout.result import read_out
 from streams.readout.tally import Tally
 from tests.streams.readout_tape import Tape, definition
@@ -155,4 +155,9 @@ def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     _show(found, watched=False)
     assert "7 lists are not counted" in capsys.readouterr().out
     assert json.loads(as_json(found))["lost"] == 7
-    assert "not counted, since they came too late: 7" in page(found)
+    assert "not counted, since they, or what came of them, came too late: 7" in page(found)
+
+
+def test_the_limit_of_users_is_that_of_the_read_out() -> None:
+    [option] = [o for o in command.commands["readout"].params if o.name == "max_users"]
+    assert option.default == MAX_USERS

@@ -10,7 +10,7 @@ import pytest
 
 from streams.contracts.events import Source
 from streams.contracts.recommendations import After
-from streams.readout import fold, join
+from streams.readout import join
 from streams.readout.fold import Readout
 from tests.streams.readout_tape import Tape, definition
 
@@ -175,11 +175,3 @@ def test_a_list_that_comes_after_its_event_was_given_up_is_counted_as_lost(monke
     take(29)
     take(1)
     assert readout.tally().lost == 3, "of what is not even known any more it is thought that it is late"
-
-
-def test_strangers_that_are_too_many_are_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "STRANGERS", 2)
-    readout = Readout(definition())
-    for n in range(5):
-        readout.take_list(asked(f"g{n}", n, f"u{n}", None, random.Random(1)))
-    assert readout.tally().lost == 3

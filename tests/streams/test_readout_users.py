@@ -8,9 +8,7 @@ import pytest
 from streams.contracts.events import Source
 from streams.readout import fold
 from streams.readout.fold import Readout
-from streams.readout.tally import Tally
-from streams.readout.units import Units
-from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES, KEPT_SESSIONS, Users
+from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES, KEPT_SESSIONS
 from tests.streams.readout_tape import Tape, definition, unit_of
 from tests.worlds import START
 
@@ -58,7 +56,7 @@ def test_a_user_who_comes_back_after_long_is_the_same_unit():
     tally = t.play().tally()
     assert tally.entered == {("new", 0): 2}
     assert unit_of(t.play()).now[2:4] == [2.0, 4.0]
-    assert tally.forgotten == 0
+    assert tally.lost == 0
 
 
 @pytest.mark.parametrize("unit", ["user", "session"])
@@ -103,19 +101,6 @@ def test_what_is_kept_of_one_user_is_bounded():
     [user] = part.units.users._known.values()
     assert len(user.lists) == KEPT_LISTS
     assert len(user.bought) == KEPT_PURCHASES
-
-
-def test_silent_users_beyond_the_cap_are_forgotten_and_counted():
-    users = Users(keep_ms=1_000, resting=2)
-    units = Units(definition(), resting=2)
-    assert units.users._most == 2
-    for n in range(5):
-        user = users.at(f"u{n}", n)
-        user.units[f"u{n}"] = object()  # type: ignore[assignment]
-    users.forget(10**9)
-    assert (len(users), users.forgotten) == (2, 3)
-    assert users.at("u4", 10**9).units, "of those that were silent shortest something is known"
-    assert not users.at("u0", 10**9).units
 
 
 def test_a_partition_that_is_ahead_makes_no_other_forget():
@@ -193,24 +178,6 @@ def test_a_list_of_the_experiment_that_was_not_seen_is_no_past() -> None:
         unit = unit_of(t.play(exposure="impression"))
         assert unit.before[2] == before
         assert unit.now[3] == 1.0
-
-
-def test_too_many_users_at_a_time_are_crowded_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that are silent longest the unit is remembered, and no list."""
-    monkeypatch.setattr(fold, "ACTIVE", 10)
-    t = Tape()
-    for n in range(50):
-        t.add(n, "a", user=f"u{n}", shown="b")
-    for n in (49, 0):
-        t.add(60, "b", user=f"u{n}", shown="c")
-    readout = t.play()
-    tally = readout.tally()
-    [part] = readout._partitions.values()
-    assert part.units.users.active <= 10
-    assert tally.crowded == 41
-    assert tally.total("ctr", "new").n == 50, "who comes back is the same unit"
-    assert tally.total("ctr", "new").totals[0] == 1 << 32, "and what u0 clicked is for none of its lists"
-    assert Tally.from_plain(tally.plain(), definition()).crowded == 41
 
 
 def test_between_two_looks_what_has_changed_does_not_pile_up() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from online_models.errors import InputError
-from online_models.experiments.split import counts
+from online_models.experiments.split import BUCKETS, counts
 
 from .contracts.experiments import Definition
-from .experiments import HOLDOUT, NO_MODEL, layer_salt
+from .experiments import DEEP, HOLDOUT, NO_MODEL, layer_salt
 from .trial import SALTS
 
 Fault = tuple[str, str, str]
@@ -43,8 +43,10 @@ def _of_the_split(d: Definition) -> Iterator[Fault]:
         yield "a start before the end", f"{d.start} and {d.end}", "correct the times (ms since the epoch)"
     if d.the_salt == HOLDOUT or d.salt.startswith((layer_salt(""), SALTS)):
         yield "a salt that no other split uses", repr(d.the_salt), "choose another salt or name"
-    if d.holdout >= 1.0:
-        yield "a holdout below 1, that leaves some units", f"{d.holdout:g}", "lower it"
+    if round(d.holdout * BUCKETS) >= BUCKETS:
+        yield "a holdout that leaves a millionth of all units or more", f"{d.holdout:.10g}", "lower it"
+    if d.variants[0].weight == 0.0:
+        yield "units for the first variant, with which the others are compared", "weight 0", "give it a weight"
     if d.layer is None and d.layer_share < 1.0:
         yield "a `layer` where there is a `layer_share`", "none", "name the layer, or lower `traffic` instead"
     for key, values in d.context.items():
@@ -80,6 +82,8 @@ def _of_the_method(d: Definition) -> Iterator[Fault]:
                 "sessions as units for a bandit, and shared learning: users that are moved would leave the count",
                 f"unit {d.unit!r}, learning {d.learning!r}", "set `unit: session` and `learning: shared`",
             )  # fmt: skip
+        if sum(v.weight > 0.0 for v in d.variants) < 2:
+            yield "a bandit with two variants or more that have a weight", "one", "give another one a weight"
         if d.metric == "revenue":
             yield "a metric of successes and failures for a bandit", d.metric, "choose ctr, conversion or hr@20"
 
@@ -114,6 +118,12 @@ def _of_variants(d: Definition, lists: Collection[str], versions: Collection[str
         yield from _unknown(f"model of {v.name}", models, {NO_MODEL, *versions}, "a version announced, or none")
         if v.sources is not None and not v.sources:
             yield f"at least one source for {v.name}", "none", "name some, or leave `sources` out"
+        if v.model == NO_MODEL and v.sources == (DEEP,):
+            yield (
+                f"a source for {v.name} that can name items",
+                f"{DEEP} alone, and `model: {NO_MODEL}`",
+                "name another source, or leave `model` out",
+            )
 
 
 def _unknown(where: str, named: Collection[str], known: Collection[str], what: str) -> Iterator[Fault]:

@@ -191,7 +191,7 @@ class Experiments:
             unit = state.user_id if d.unit == "user" else session
             if unit is None or self._waits(running):
                 continue
-            forced = running.forced(unit)
+            forced = running.forced(unit) or running.forced(state.user_id)
             variant = forced or running.variant(unit, timestamp, context)
             if variant is not None:
                 named = None if d.unit == "user" else unit

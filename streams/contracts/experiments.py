@@ -89,7 +89,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``method``: each unit has one variant; or every list is drafted from both variants; or as the first, with shares that follow
     what is learned. ``exposure``: a list counts when it
     was published, or when an impression with its ``request_id`` came. ``attribution_s``:
-    how long after an exposure an event still counts for it. ``forced``: unit → variant, for testers; they count for nothing.
+    how long after an exposure an event still counts for it. ``forced``: unit, or user whose sessions they all are, → variant,
+    for testers; they count for nothing.
     """
 
     name: Name

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from kafka.errors import MessageSizeTooLargeError
+from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
-from infra import experiment_readout, experiments
+from infra import experiment_readout, experiments, topics
 from infra.cli.experiment import command
 from infra.experiment_readout import Follower, act, better_shares, merged, of_files, save
 from infra.experiment_shown import as_text
@@ -251,6 +253,26 @@ def left_by_compaction(topic: list[tuple[bytes, bytes | None]]) -> Experiment:
     known: dict[str, Experiment] = {}
     fold(known, *topic[-1])
     return known["x"]
+
+
+def test_what_the_broker_refuses_is_not_taken_for_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        """kafka-python's producer, as far as it is used here; it closes without a word of what was not delivered."""
+
+        def __enter__(self) -> Refusing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def send(self, *_: object, **__: object) -> FutureRecordMetadata:
+            batch = FutureProduceResult(None)
+            sent = FutureRecordMetadata(batch, 0, 0, None, 0, 0, 0)
+            batch.failure(MessageSizeTooLargeError())
+            return sent
+
+    monkeypatch.setattr(topics, "producer", lambda settings: Refusing())
+    with pytest.raises(MessageSizeTooLargeError):
+        begun_and_read()
 
 
 def test_of_two_who_ramp_at_once_the_second_is_told(topic: list[tuple[bytes, bytes | None]]) -> None:

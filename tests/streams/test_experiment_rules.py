@@ -13,7 +13,7 @@ from streams.contracts.experiments import BlendChange, Definition, FilterChange,
 from streams.contracts.models import Announcement, TrainedOn
 from streams.experiment_rules import begin, check_over, ramp, stop
 
-LISTS = ("knn", "mf")
+LISTS = ("deep", "knn", "mf")
 A, B = Variant(name="a"), Variant(name="b")
 
 
@@ -44,7 +44,7 @@ def started(present=(), versions=(), **more):
         ({"salt": "model/v1"}, "a salt that no other split uses"),
         ({"name": "holdout"}, "a salt that no other split uses"),
         ({"guardrails": (Guardrail(metric="ctr"), Guardrail(metric="ctr"))}, "one guardrail a metric"),
-        ({"variants": (A, Variant(name="b", sources=("knm",)))}, r"\(knn, mf\), got knm in the sources of b"),
+        ({"variants": (A, Variant(name="b", sources=("knm",)))}, r"\(deep, knn, mf\), got knm in the sources of b"),
         ({"variants": (A, Variant(name="b", sources=()))}, "at least one source"),
         ({"variants": (A, Variant(name="b", blend=BlendChange(add={"x": 1.0})))}, "got x in the blend of b"),
         ({"variants": (A, Variant(name="b", model="v9"))}, r"\(none, v1\), got v9 in the model of b"),
@@ -52,7 +52,11 @@ def started(present=(), versions=(), **more):
         ({"learning": "isolated", "variants": tuple(Variant(name=n) for n in "abcde")}, "at most 4 variants .* got 5"),
         ({"layer": "l", "layer_share": 0.0}, "lower `layer_share`"),
         ({"layer_share": 0.5}, "a `layer` where there is a `layer_share`"),
-        ({"holdout": 1.0}, "a holdout below 1"),
+        ({"holdout": 1.0}, "a holdout that leaves a millionth"),
+        ({"holdout": 0.9999999}, "a holdout that leaves a millionth .* got 0.9999999"),
+        ({"variants": (Variant(name="a", weight=0), B)}, "units for the first variant"),
+        ({"method": "bandit", "unit": "session", "variants": (A, Variant(name="b", weight=0))}, "two variants or more"),
+        ({"variants": (A, Variant(name="b", model="none", sources=("deep",)))}, "deep alone, and `model: none`"),
         ({"context": {"device": ()}}, "for device, got none, which no event has"),
         ({"clicks": ()}, "event types in `clicks`, of which ctr is made"),
         ({"clicks": (), "metric": "conversion", "guardrails": (Guardrail(metric="ctr"),)}, "`clicks`, of which ctr is"),
@@ -64,7 +68,7 @@ def started(present=(), versions=(), **more):
         ({"method": "interleave", "metric": "revenue"}, "clicks as what is judged .* got revenue"),
         ({"variants": (A, Variant(name="b", model=""))}, "got '' in the model of b"),
         ({"variants": (A, Variant(name="b", weight=1e-9))}, "a millionth of all units or more .* got less for b"),
-        ({"variants": (Variant(name="a", weight=0), Variant(name="b", weight=0))}, "sum to more than 0"),
+        ({"variants": (Variant(name="a", weight=0), Variant(name="b", weight=0))}, "units for the first variant"),
         ({"traffic": 1e-7}, "got less for a, b"),
     ],
 )

@@ -258,10 +258,12 @@ def test_a_variant_with_its_own_version_waits_until_the_version_is_here(tmp_path
     assert found == {("control", "1"), ("new", f"1+{made.name}")}
 
 
-def test_testers_get_the_variant_that_they_are_given():
+@pytest.mark.parametrize("unit", ["user", "session"])
+def test_testers_get_the_variant_that_they_are_given(unit):
+    """In all of their sessions."""
     users = sorted({e.user_id for e in LOG})
     forced = dict.fromkeys(users[:10], "new")
-    _, outcomes = play(LOG, experiment(traffic=0.2, holdout=0.1, forced=forced))
+    _, outcomes = play(LOG, experiment(unit=unit, traffic=0.2, holdout=0.1, forced=forced))
     for o in outcomes:
         told = [(e.variant, e.forced) for e in o.recommendation.experiments]
         assert told == [("new", True)] if o.event.user_id in forced else not any(f for _, f in told)

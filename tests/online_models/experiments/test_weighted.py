@@ -55,6 +55,15 @@ def test_weights_that_are_alike_change_nothing(metric: Metric) -> None:
     assert (other.n, other.dof) == (pytest.approx(one.n), pytest.approx(one.dof))
 
 
+def test_the_clock_of_a_sequence_is_the_weight_that_came_and_not_how_many() -> None:
+    """Who counts a fifth brings a fifth of the time; by heads the sequence would be ahead of what it knows."""
+    one, other = weighted(strata()), weighted(strata())
+    found = compare(one, other, Metric(Kind.RATIO))
+    assert isinstance(found, Effect)
+    assert found.n == pytest.approx(one.clock + other.clock)
+    assert found.n < found.n_control + found.n_treated - 100
+
+
 def test_only_like_is_compared_with_like() -> None:
     with pytest.raises(InputError, match="both with weights"):
         compare(Sums.of_units([[1.0, 2.0], [2.0, 1.0]] * 100, 2), weighted(strata()), Metric(covariate=True))

@@ -83,6 +83,10 @@ def command(
         click.echo(as_json(found).decode())
     else:
         show(found, metric)
+    if found.before:
+        click.echo(
+            f"{found.before} of the trials are of an earlier run, kept in {state}: remove it to search anew", err=True
+        )
     click.echo(f"{out}: settings for `headrace replay {log} --config {out}`", err=True)
 
 

@@ -59,6 +59,8 @@ class Found:
     seconds: float
     exhausted: bool
     """Nothing was left to try."""
+    before: int = 0
+    """How many of the trials were kept from an earlier run."""
 
 
 def tune(plan: Plan, progress: Callable[[list[Result], float], None] = lambda results, seconds: None) -> Found:
@@ -77,6 +79,7 @@ def _tune(plan: Plan, progress: Callable[[list[Result], float], None]) -> Found:
         digest += digest_of(plan.catalogue)
     part = Part(plan.path, events, plan.catalogue)
     state = State.of(plan.state, mark_of(digest, space, plan.metric, plan.seed))
+    before = len(state.results)
     work = _Work(plan, part, state, progress)
     search = Search(space, plan.metric, plan.seed)
     exhausted = False
@@ -89,7 +92,7 @@ def _tune(plan: Plan, progress: Callable[[list[Result], float], None]) -> Found:
                 _check(done[0].judged, events)
             search.close(done)
     results = [search.results[number] for number in sorted(search.results)]
-    return Found(space, part, results, search.chosen(), work.seconds, exhausted)
+    return Found(space, part, results, search.chosen(), work.seconds, exhausted, before)
 
 
 def _check(first: Judged, events: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -53,12 +54,19 @@ class State(msgspec.Struct):
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """While the search whose state is in ``path`` is this process's. Raises InputError where another one is at it."""
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
+    name = path.with_name(f"{path.name}.lock")
+    with name.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = name.exists() and name.stat().st_ino == os.fstat(lock.fileno()).st_ino
         except BlockingIOError:
-            raise InputError(f"one search on {path}", "another one at work", "wait for it, or set --out") from None
-        yield
+            locked = False
+        if not locked:  # or its owner took it away just now
+            raise InputError(f"one search on {path}", "another one at work", "wait for it, or set --out")
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)
 
 
 def part_of(path: str, share: float) -> tuple[int, str]:

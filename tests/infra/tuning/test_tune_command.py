@@ -140,6 +140,9 @@ def test_a_search_that_is_over_is_not_done_again_and_more_trials_go_on(
     more = tune(log, out, "--trials", TRIALS + 1, "--json")
     assert trials(more.stdout)[: TRIALS + 1] == trials(whole[1])
     assert len(trials(more.stdout)) == TRIALS + 2
+    kept_in = tmp_path / "tuned.toml.tuning"
+    assert f"{TRIALS + 1} of the trials are of an earlier run, kept in {kept_in}" in more.stderr
+    assert not kept_in.with_name("tuned.toml.tuning.lock").exists()
 
 
 def test_a_state_of_another_search_is_refused(whole: tuple[Path, str], log: Path) -> None:

@@ -154,15 +154,15 @@ class Knowledge(Models):
         self.intent.learn_one(sample, converted)
 
     def note(self, name: str, value: float, top: float = 1.0, of: int = 1) -> None:
-        """Watch a quality for drift (values from 0 to ``top``); a change is logged, for the worse as a warning.
+        """Watch a quality for drift (values from 0 to ``top``); a change for the worse is logged, as a warning unless it is of one source.
 
-        ``of``: how many moments the value is the mean of. Of single sources, which the blend makes up for, nothing is a warning.
+        ``of``: how many moments the value is the mean of; more than one: of a single source, which the blend makes up for.
         """
         found = (self.drift if of == 1 else self.source_drift).update(name, value, top)
         if found is not None:
             worse = (found.new_mean < found.old_mean) != name.endswith("loss")
             means = found.old_mean, found.new_mean, found.n * of
-            level = logging.WARNING if worse and of == 1 else logging.INFO
+            level = logging.DEBUG if not worse else logging.WARNING if of == 1 else logging.INFO
             log.log(level, "drift: %s went from %.4f to %.4f after %d values", name, *means)
             self.drifted(found, worse, of)
 

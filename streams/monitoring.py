@@ -21,7 +21,8 @@ def figures(pipeline: Pipeline, held: int) -> dict[str, float | dict[str, float]
         "held_interactions": float(held), "open_moments": float(len(pipeline.moments)),
         "intent_samples": float(k.intent.n_learned),
         "blend_weight": report["weights"], "blend_updates": report["updates"],
-        "model_bytes": dict(k.memory()), "drift_alarms": k.alarms, "steps_left_out": dict(k.misfits),
+        "model_bytes": dict(k.memory()), "drift_alarms": k.alarms, "drifts_worse": float(pipeline.watch.worse),
+        "steps_left_out": dict(k.misfits),
         "interactions_too_late": float(k.offsets.beyond), "states_refused": float(sessions.refused),
         "factors_left_out": float(sessions.misfits),
     }  # fmt: skip

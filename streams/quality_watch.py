@@ -50,6 +50,8 @@ class QualityWatch:
         self._arms: OrderedDict[str, int] = OrderedDict()
         self._at: tuple[int, Source] | None = None
         self._found: deque[QualityDrift] = deque(maxlen=KEPT)
+        self.worse = 0
+        """Drifts for the worse so far of what users get, found by their own events; those of single sources are none."""
         knowledge.drifted = self._drifted  # type: ignore[method-assign]
 
     def looks_at(self, event: Event | None, source: Source | None = None) -> None:
@@ -83,6 +85,7 @@ class QualityWatch:
         if self._at is None:
             return
         timestamp, source = self._at
+        self.worse += worse and of == 1
         self._found.append(
             QualityDrift(
                 drift_id=drift_id(drift.name, source.partition, source.offset), figure=drift.name, before=drift.old_mean,

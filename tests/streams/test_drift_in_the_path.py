@@ -22,15 +22,15 @@ def coin(p: float, n: int, seed: int = 0) -> list[float]:
     ("name", "old", "new", "level"),
     [
         ("hr@20 served", 0.5, 0.1, "WARNING"),
-        ("hr@20 served", 0.1, 0.5, "INFO"),
-        ("intent log loss", 0.5, 0.1, "INFO"),
+        ("hr@20 served", 0.1, 0.5, "DEBUG"),
+        ("intent log loss", 0.5, 0.1, "DEBUG"),
         ("intent log loss", 0.1, 0.5, "WARNING"),
     ],
 )
 def test_a_change_for_the_worse_is_a_warning(
     name: str, old: float, new: float, level: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "headrace")
+    caplog.set_level(logging.DEBUG, "headrace")
     pipeline = Pipeline()
     for value in coin(old, 1_000) + coin(new, 500, seed=1):
         pipeline.knowledge.note(name, value)
@@ -61,6 +61,7 @@ def test_lists_that_get_worse_on_their_way_to_the_users_are_seen(caplog: pytest.
         pipeline.on_event(event, Source(0, offset))
     [warning] = caplog.records
     assert "hr@20 served went from" in warning.getMessage()
+    assert pipeline.metrics()["drifts_worse"] == 1, "one for the better and those of single sources are none"
 
 
 def test_every_moment_judged_is_watched() -> None:

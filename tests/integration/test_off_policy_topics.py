@@ -81,4 +81,4 @@ def test_lists_of_a_broker_are_joined_by_their_events(settings: Settings, candid
     same = json.loads(of_files.stdout)
     assert same["logged"]["value"] == told["logged"]["value"]
     assert same["recorded"] == told["recorded"]
-    assert "2 lists asked for over HTTP" in CliRunner().invoke(command, args).stdout
+    assert "2 records of lists asked for over HTTP" in CliRunner().invoke(command, args).stdout

@@ -183,7 +183,7 @@ def _table(console: Console, title: str, estimates: Sequence[Found], logged: Res
     for line in _together(why):
         _say(console, line)
     if few:
-        _say(console, f"a guess, for it rests on fewer than {FEW} clicks (on about so many): {', '.join(few)}")
+        _say(console, f"a guess, resting on fewer than {FEW} clicks (about so many): {', '.join(few)}")
 
 
 def _together(said: Iterable[tuple[str, str]]) -> list[str]:

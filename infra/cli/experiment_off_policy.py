@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from infra.cli.helps import Command
-from infra.cli.parameters import Duration
+from infra.cli.parameters import AS_JSON, Duration
 from infra.settings import Settings, with_settings
+
+_WIDTH = 120
+_MOST = 4
+"""Variants that are named."""
 
 if TYPE_CHECKING:
     from online_models.experiments.off_policy.results import Result
-    from streams.readout.explored import Joined
+    from streams.readout.explored_rows import Joined
     from streams.readout.off_policy import Evaluated, Found
 
 
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--candidate", metavar="FILE", required=True, help="Lists of the other configuration for the same events."
 )
+@click.option("--experiment", metavar="NAME", help="Only lists made under this experiment.")
+@click.option("--variant", metavar="NAME", help="Only those of this variant of it.")
 @click.option("--clicks", default="click,view", show_default=True, help="Event types that are meant.")
 @click.option("--attribution", type=Duration(), default=86_400.0, show_default="24h", help="How long a list counts.")
 @click.option(
@@ -55,11 +62,11 @@ if TYPE_CHECKING:
     help="How much less it may earn at the gate.",
 )
 @click.option("--at-least", metavar="VALUE", type=float, help="Fail unless Switch-DR is sure of more.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@AS_JSON
 @with_settings
 def command(
-    log: str | None, published: str | None, candidate: str, clicks: str, attribution: float, places: int | None, gate: bool, margin: float,
-    at_least: float | None, as_json: bool, settings: Settings,
+    log: str | None, published: str | None, candidate: str, experiment: str | None, variant: str | None, clicks: str, attribution: float,
+    places: int | None, gate: bool, margin: float, at_least: float | None, as_json: bool, settings: Settings,
 ) -> None:  # fmt: skip
     """Estimate how often a candidate's first place would have been what users did next, from lists of a variant that explores.
 
@@ -73,11 +80,14 @@ def command(
 
     if (log is None) != (published is None):
         raise click.UsageError("LOG and --published go together; without them the topics are read")
+    if variant is not None and experiment is None:
+        raise click.UsageError("--variant is one of an experiment: name that with --experiment")
     read, other = recorded_log.read, recorded_log.read(candidate)
     lists = values(settings, settings.topics.recommendations) if published is None else read(published)
     # The lists are read first, so that of each of them the event is there as well.
     events = values(settings, settings.topics.events) if log is None else read(log)
-    rows, joined = rows_of(events, lists, other, frozenset(clicks.split(",")), round(attribution * 1000))
+    judged, within = frozenset(clicks.split(",")), round(attribution * 1000)
+    rows, joined = rows_of(events, lists, other, judged, within, experiment, variant)
     found = evaluate(rows, places=places or 1, margin=margin)
     if as_json:
         click.echo(msgspec.json.encode(msgspec.to_builtins(found, enc_hook=float) | {"joined": joined}).decode())
@@ -90,9 +100,9 @@ def command(
         )
         raise click.exceptions.Exit(1)
     if gate and not found.gate.passed:
+        refused = f"refuse, {found.gate.reason}" if as_json else "refuse"  # the screen has said why
         click.echo(
-            f"headrace: expected a candidate that surely loses at most {margin:g}, found {found.gate.reason}; "
-            "log more exploration, or keep what is there",
+            f"headrace: expected a pass at the gate, found {refused}; log more exploration, or keep what is there",
             err=True,
         )
         raise click.exceptions.Exit(1)
@@ -108,58 +118,85 @@ def _sure(found: Evaluated, at_least: float) -> bool:
 
 
 def _show(found: Evaluated, joined: Joined) -> None:
-    from streams.readout.explored import told
+    from streams.readout.explored_rows import left_out, told
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    _say(
+        console,
         f"{found.rows:,} lists explored; in {found.covered:.1%} of them the candidate's first item could have come first: these are "
-        "covered, and judged. Bounds are of all lists: those that are not covered at 0, and at 1."
+        "covered, and judged. Bounds are of all lists: those that are not covered at 0, and at 1.",
     )
+    if len(joined.variants) > 1:
+        most = sorted(joined.variants.items(), key=lambda each: (-each[1], each[0]))
+        named = ", ".join(f"{name} {n:,}" for name, n in most[:_MOST]) + (", ..." if len(most) > _MOST else "")
+        _say(console, f"made under {len(most)} variants, all of which count: {named}")
     if left := told(joined):
-        console.print(f"not judged: {left}")
+        _say(console, f"not judged: {left}")
+    if left := left_out(joined):
+        _say(console, f"judged as if nothing had come of them: {left}")
     _table(console, "share of first places that the user's next event was on", found.estimates, found.logged)
-    console.print(
-        f"what the log itself says of those (true where users did not see these lists, as in a replay): {found.recorded:.4f}"
+    _say(
+        console,
+        f"what the log itself says of those (true where users did not see these lists, as in a replay): {found.recorded:.4f}",
     )
     if found.recorded_slates is not None:
         _table(console, f"share of lists with the user's next event on one of the first {found.places}", found.slates)
-        console.print(f"what the log itself says of all lists: {found.recorded_slates:.4f}")
+        _say(console, f"what the log itself says of all lists: {found.recorded_slates:.4f}")
     verdict = "pass" if found.gate.passed else "refuse"
-    console.print(f"[bold]gate: {verdict}[/], candidate less logged lists without exploration: {found.gate.reason}")
+    _say(console, f"gate: {verdict}, candidate less logged lists without exploration: {found.gate.reason}", "bold")
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """On a terminal wrapped between words; elsewhere a line, as long as it is."""
+    console.print(text, style=style, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _table(console: Console, title: str, estimates: Sequence[Found], logged: Result | None = None) -> None:
-    table = Table(title=title, title_justify="left")
-    heads = ("estimator", "covered", "value", "interval", "bounds", "effective lists")
-    for column in heads:
-        table.add_column(column, justify="left" if column == "estimator" else "right", overflow="fold")
-    notes = []
-    if logged is not None:
-        table.add_row("as logged, with exploration", "", *_cells(logged), "", f"{logged.ess:,.0f}")
-    for found in estimates:
-        result, name = found.result, found.result.estimator
-        bounds = "" if found.worst is None else f"{found.worst:.4f} to {found.best:.4f}"
-        table.add_row(name, f"{found.covered:.1%}", *_cells(result), bounds, f"{result.ess:,.0f}")
-        if note := _note(result):
-            notes.append(f"{name}: {note}")
-    console.print(table)
-    for note in notes:
-        console.print(note)
-
-
-def _cells(result: Result) -> tuple[str, str]:
-    from online_models.experiments.off_policy.results import Estimate
-
-    if isinstance(result, Estimate):
-        return f"{result.value:.4f}", f"{result.low:.4f} to {result.high:.4f}"
-    return "no estimate", ""
-
-
-def _note(result: Result) -> str:
-    """What to be careful about."""
-    from online_models.experiments.off_policy.results import Estimate
+    """A row for each estimator, within 80 columns; what is the same for many of them is said once, below."""
+    from online_models.experiments.off_policy.results import DEFAULT, Estimate
     from streams.readout.off_policy import FEW
 
-    if not isinstance(result, Estimate):
-        return f"no estimate, {result.reason}"
-    return f"rests on about {result.rests_on:.0f} clicks: a guess" if result.rests_on < FEW else ""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("estimator", "value", f"{1 - DEFAULT.alpha:.0%} interval", "bounds", "effective"):
+        table.add_column(column, justify="left" if column == "estimator" else "right", no_wrap=True)
+    results = [(found.result.estimator, found.result, _range(found.worst, found.best)) for found in estimates]
+    if logged is not None:
+        results.insert(0, ("as logged, exploring", logged, ""))
+    why: list[tuple[str, str]] = []
+    few: list[str] = []
+    for name, result, bounds in results:
+        value, interval = "none", ""
+        if isinstance(result, Estimate):
+            value, interval = f"{result.value:.4f}", _range(result.low, result.high)
+            if result.rests_on < FEW:
+                few.append(f"{name} ({result.rests_on:.0f})")
+        else:
+            why.append((name, f"no estimate, {result.reason}"))
+        table.add_row(name, value, interval, bounds, f"{result.ess:,.0f}")
+    _say(console, f"\n{title}", "italic")
+    console.print(table)
+    if logged is None:  # of first places it has been said above
+        for line in _together(
+            (found.result.estimator, f"covers {found.covered:.1%} of all lists") for found in estimates
+        ):
+            _say(console, line)
+    for line in _together(why):
+        _say(console, line)
+    if few:
+        _say(console, f"a guess, resting on fewer than {FEW} clicks (about so many): {', '.join(few)}")
+
+
+def _together(said: Iterable[tuple[str, str]]) -> list[str]:
+    """What is said of several, once.
+
+    >>> _together([("ipw", "no estimate"), ("dm", "sure"), ("dr", "no estimate")])
+    ['no estimate: ipw, dr', 'sure: dm']
+    """
+    names: dict[str, list[str]] = {}
+    for name, what in said:
+        names.setdefault(what, []).append(name)
+    return [f"{what}: {', '.join(of)}" for what, of in names.items()]
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"

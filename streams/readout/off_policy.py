@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from online_models.errors import InputError
+from online_models.experiments import guardrails
+from online_models.experiments.guardrails import Verdict
 from online_models.experiments.off_policy import estimators, slate
 from online_models.experiments.off_policy.logged import Floats, Ints, Logged, effective_sample_size
 from online_models.experiments.off_policy.results import (
@@ -25,7 +27,8 @@ from online_models.experiments.off_policy.results import (
 )
 from online_models.experiments.off_policy.reward_model import CellMeans
 
-from .explored import PLACES, Row
+from .explored import PLACES
+from .explored_rows import Row
 
 FEW = 30
 """Clicks below which an interval is a guess at its own width."""
@@ -130,16 +133,21 @@ def judge(rows: Sequence[Row], margin: float = 0.0, inference: Inference = DEFAU
 
 
 def _verdict(worst: Result, best: Result, margin: float) -> tuple[bool, str]:
-    if isinstance(worst, NoEstimate) or isinstance(best, NoEstimate):
-        return False, f"no estimate: {worst.reason if isinstance(worst, NoEstimate) else ''}"
-    found = f"{worst.low:+.4f} to {best.high:+.4f}"
+    """By the rule of an experiment's guardrails, of what holds whatever the lists that are not covered would have earned."""
+    if isinstance(worst, NoEstimate):
+        return False, f"no estimate: {worst.reason}"
+    if isinstance(best, NoEstimate):
+        return False, f"no estimate: {best.reason}"
+    found, least = f"{worst.low:+.4f} to {best.high:+.4f}", f"{0.0 - margin:+g}"
     if worst.rests_on < FEW:
         return False, f"{found} rests on about {worst.rests_on:.0f} clicks, fewer than {FEW}"
-    if worst.low > -margin:
-        return True, f"{found}, all above {0.0 - margin:+g}"
-    if best.high < -margin:
-        return False, f"{found}, all below {0.0 - margin:+g}"
-    return False, f"{found} holds {0.0 - margin:+g}: not sure"
+    verdict = guardrails.judge(worst.low, best.high, margin)
+    said = {
+        Verdict.HOLDS: f"all above {least}",
+        Verdict.BREACHED: f"all below {least}",
+        Verdict.UNDECIDED: f"holds {least}: not sure",
+    }
+    return verdict is Verdict.HOLDS, f"{found}, {said[verdict]}"
 
 
 def _slates(rows: Sequence[Row], places: int, inference: Inference) -> tuple[Found, ...]:

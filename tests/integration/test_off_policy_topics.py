@@ -16,7 +16,7 @@ from online_models.items import hash_id
 from streams.config import PipelineConfig
 from streams.contracts.events import Source
 from streams.contracts.experiments import Definition, Experiment, Variant
-from streams.contracts.recommendations import Cause
+from streams.contracts.recommendations import After, Cause
 from streams.experiment_rules import alone
 from streams.pipeline import Pipeline
 from streams.replay import Replay
@@ -38,32 +38,37 @@ def candidate(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_lists_of_a_broker_are_joined_by_their_events(settings: Settings, candidate: tuple[str, str]) -> None:
-    log, lists = candidate
+    log, others = candidate
     topics.create(settings, partitions=2)
     pipeline = Pipeline()
     pipeline.run_experiments([experiment(explore=1.0)])
     made = [o.recommendation for o in pipeline.process([(e, Source(0, n)) for n, e in enumerate(LOG)])]
     offsets = [0, 0]
+    sent = []
     with topics.producer(settings) as client:
         for event, answer in zip(LOG, made, strict=True):
             assert answer is not None
             p = hash_id(event.user_id) % 2
-            placed = msgspec.structs.replace(
-                answer, caused_by=Cause(event.event_id, settings.topics.events, p, offsets[p])
-            )
+            lists = [
+                msgspec.structs.replace(answer, caused_by=Cause(event.event_id, settings.topics.events, p, offsets[p]))
+            ]
+            if offsets[p] == 99:
+                asked = msgspec.structs.replace(
+                    answer, caused_by=None, request_id=f"get-{p}", after=After(p, offsets[p])
+                )
+                lists += [asked, msgspec.structs.replace(asked, user_id="another")]
             offsets[p] += 1
             client.send(settings.topics.events, value=msgspec.json.encode(event), partition=p)
-            other = 1 - p  # another partitioner
-            client.send(settings.topics.recommendations, value=msgspec.json.encode(placed), partition=other)
-            if offsets[p] == 100:
-                asked = msgspec.structs.replace(answer, caused_by=None, request_id=f"get-{p}")
-                client.send(settings.topics.recommendations, value=msgspec.json.encode(asked), partition=other)
+            for each in lists:
+                sent.append(msgspec.json.encode(each))
+                # Of another partitioner.
+                client.send(settings.topics.recommendations, value=sent[-1], partition=1 - p)
         client.flush()
     assert min(offsets) > 200
     args = [
         "off-policy",
         "--candidate",
-        lists,
+        others,
         "--broker",
         ",".join(settings.brokers),
         "--topic-prefix",
@@ -73,12 +78,13 @@ def test_lists_of_a_broker_are_joined_by_their_events(settings: Settings, candid
     assert found.exit_code == 0, found.output
     told = json.loads(found.stdout)
     drawn = sum(m is not None and m.propensity is not None for m in made)
-    assert (told["rows"], told["joined"]["over_http"]) == (drawn, 2)
+    assert (told["rows"], told["joined"]["over_http"], told["joined"]["shown_another"]) == (drawn, 4, 2)
+    assert sum(told["joined"]["variants"].values()) == drawn
     assert {told["joined"][k] for k in ("no_event", "no_candidate", "unreadable")} == {0}
     published = Path(log).with_name("published.jsonl")
-    published.write_bytes(b"".join(msgspec.json.encode(m) + b"\n" for m in made))
+    published.write_bytes(b"\n".join(sent))
     of_files = CliRunner().invoke(command, ["off-policy", log, "--published", str(published), *args[1:3], "--json"])
     same = json.loads(of_files.stdout)
     assert same["logged"]["value"] == told["logged"]["value"]
-    assert same["recorded"] == told["recorded"]
-    assert "2 lists asked for over HTTP" in CliRunner().invoke(command, args).stdout
+    assert (same["recorded"], same["joined"]) == (told["recorded"], told["joined"])
+    assert "4 records of lists asked for over HTTP" in CliRunner().invoke(command, args).stdout

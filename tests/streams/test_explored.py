@@ -11,7 +11,8 @@ from online_models.errors import InputError
 from online_models.experiments.off_policy.results import Estimate, NoEstimate
 from streams.contracts.events import Event
 from streams.readout import off_policy
-from streams.readout.explored import Row, rows_of, told
+from streams.readout.explored import rows_of
+from streams.readout.explored_rows import Row, told
 from streams.readout.off_policy import Evaluated, evaluate
 from tests.worlds import START
 
@@ -132,7 +133,7 @@ def test_lists_of_several_partitions_are_joined_by_their_event_in_any_order() ->
     for said in (
         "1 lists explored, but their event",
         "20 lists explored, but the candidate",
-        "1 lists asked for over HTTP",
+        "1 records of lists asked for over HTTP",
     ):
         assert said in words
 

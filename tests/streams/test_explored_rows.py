@@ -1,0 +1,114 @@
+"""Which lists that explored count, which are left out and counted, and what is kept of all that is read."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from online_models.errors import InputError
+from streams.readout.explored import rows_of
+from streams.readout.explored_rows import left_out, told
+
+from .test_explored import JUDGED, world
+
+A, B = ({"name": "x", "variant": v, "share": 0.5} for v in "ab")
+
+
+def changed(raw: bytes, **fields: Any) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(raw) | fields)
+
+
+def asked_for(raw: bytes, number: int, **fields: Any) -> bytes:
+    """A list over HTTP that was made after this one, before the user's next event."""
+    cause = msgspec.json.decode(raw)["caused_by"]
+    after = {"partition": cause["partition"], "offset": cause["offset"]}
+    return changed(raw, request_id=f"get-{number}", caused_by=None, propensity=None, **{"after": after, **fields})
+
+
+def peak(run: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_lists_that_did_not_explore_and_the_candidate_s_beside_them_are_not_kept() -> None:
+    """20 users of 4,000 explored; all have 50 items a list, of names of their own."""
+    events, published, _ = world(4_000)
+
+    def made(candidate: bool) -> Iterator[bytes]:
+        for n, raw in enumerate(published):
+            items = [{"item_id": f"{n}-{k}", "score": 50.0 - k} for k in range(50)]
+            explored = n % 2 == 0 and n < 40 and not candidate
+            yield changed(raw, items=items, propensity=0.02 if explored else None)
+
+    found = peak(lambda: rows_of(events[:40], made(False), made(True), JUDGED, 60_000))
+    assert found < 400_000, "50 bytes for each list that was read"
+
+
+def test_a_tester_s_lists_are_left_out() -> None:
+    events, published, candidate = world(100)
+    forced = [changed(p, experiments=[A | {"forced": True} if n < 20 else A]) for n, p in enumerate(published)]
+    rows, joined = rows_of(events, forced, candidate, JUDGED, 60_000)
+    assert (joined.rows, joined.forced, joined.not_explored) == (90, 10, 100)
+    assert min(r.timestamp for r in rows) == msgspec.json.decode(published[20])["timestamp"]
+    assert "10 records of lists of testers" in told(joined)
+
+
+def test_lists_of_several_variants_count_and_are_told_apart() -> None:
+    events, published, candidate = world(100)
+    other = {"name": "y", "variant": "a"}
+    of = [[A], [A], [B], [B, other]]
+    made = [changed(p, experiments=of[n // 2 % 4]) for n, p in enumerate(published)]
+    _, joined = rows_of(events, made, candidate, JUDGED, 60_000)
+    assert (joined.rows, joined.of_others) == (100, 0)
+    assert joined.variants == {"x/a": 50, "x/b": 25, "x/b+y/a": 25}
+    for experiment, variant, expected in (
+        ("x", None, {"x/a": 50, "x/b": 25, "x/b+y/a": 25}),
+        ("x", "b", {"x/b": 25, "x/b+y/a": 25}),
+        ("y", None, {"x/b+y/a": 25}),
+        ("y", "a", {"x/b+y/a": 25}),
+    ):
+        rows, some = rows_of(events, made, candidate, JUDGED, 60_000, experiment, variant)
+        assert some.variants == expected
+        assert (some.rows, len(rows), some.of_others) == (sum(expected.values()), some.rows, 100 - some.rows)
+    with pytest.raises(InputError, match=r"100 records of lists of another experiment or variant.*name an experiment"):
+        rows_of(events, made, candidate, JUDGED, 60_000, "y", "b")
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_an_event_after_a_list_over_http_is_for_the_logged_one_only_if_it_says_so(first: bool) -> None:
+    """Of users 0 and 1 there is a list over HTTP after the one that explored; of 2 from before it; of 3 another user's; of 4 after the next
+    event."""
+    events, published, candidate = world(100)
+    plain, _ = rows_of(events, published, candidate, JUDGED, 60_000)
+    named = [changed(e, request_id="1-0") if n == 3 else e for n, e in enumerate(events)]
+    asked = [
+        asked_for(published[0], 0),
+        asked_for(published[0], 0),
+        asked_for(published[2], 1),
+        asked_for(published[4], 2, after={"partition": 0, "offset": 1}),
+        asked_for(published[6], 3, user_id="another"),
+        asked_for(published[9], 4),
+        asked_for(published[10], 5, after=None),
+    ]
+    lists = [*asked, *published] if first else [*published, *asked]
+    rows, joined = rows_of(named, lists, candidate, JUDGED, 60_000)
+    assert (joined.shown_another, joined.named_another, joined.over_http) == (1, 0, 7)
+    assert [r.then for r in rows] == [None, *(r.then for r in plain[1:])]
+    assert left_out(joined) == "1 lists whose user was given another over HTTP before"
+    of_it = [changed(e, request_id="get-0") if n == 1 else e for n, e in enumerate(named)]
+    rows, joined = rows_of(of_it, lists, candidate, JUDGED, 60_000)
+    assert (joined.shown_another, joined.named_another, rows[0].then) == (0, 1, None)
+
+
+def test_a_list_over_http_in_another_partition_is_of_another_event() -> None:
+    events, published, candidate = world(50)
+    asked = asked_for(published[0], 0, after={"partition": 1, "offset": 0})
+    assert rows_of(events, [*published, asked], candidate, JUDGED, 60_000)[1].shown_another == 0

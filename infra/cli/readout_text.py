@@ -70,7 +70,7 @@ def show(result: Result, watched: bool) -> None:
         for m in result.metrics
         for c in m.variants
     ]
-    print_table(out, f"relative effects against {result.control}, the control", columns, rows)
+    print_table(out, f"effects, relative to {result.control}", columns, rows)
     for line in _legend(result, rows):
         out.print(f"[dim]{line}[/]")
     for m in result.metrics:

@@ -58,7 +58,7 @@ def of_variants(
         return "mismatch", f"No effect is to be believed: {stop}. Find out where units are lost."
     breached = reason_to_stop(guards, ())
     if breached:
-        return "harm", f"{breached[0].upper()}{breached[1:]}."
+        return "harm", f"{breached}."
     sure = [c for c in primary.variants if c.adjusted_p is not None and c.adjusted_p < alpha and c.always is not None]
     if not sure:
         return "no result yet", _not_yet(primary, alpha)

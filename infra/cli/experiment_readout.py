@@ -133,7 +133,7 @@ def command(
         elif result != before or changed is not None:
             show(result, watch)
         elif sys.stderr.isatty():
-            click.echo(f"\r{time_now()}: nothing has changed", err=True, nl=False)
+            click.echo(f"\r{time_now()}: nothing has changed ", err=True, nl=False)
         before = result
         if changed is not None:
             what = "stopped" if changed.state == "stopped" else "ramped"

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from itertools import islice
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from online_models.errors import InputError
 from online_models.experiments.bandit import Arm, allocate
 from online_models.experiments.effects import Kind
 from online_models.experiments.sums import SCALE, Sums
-from streams import experiment_rules, recorded_log
+from streams import experiment_rules
 from streams.contracts.events import Source
 from streams.contracts.experiments import Experiment
 from streams.contracts.reading import UNREADABLE
@@ -33,8 +32,6 @@ from streams.readout.tally import METRICS, Tally
 POLL_MS = 200
 SLACK_MS = 60_000
 """How much later than another a list may be published that was made earlier (and by how much clocks of workers differ)."""
-IN_STEP = 1_000
-"""Lines of a log that are read before their lists."""
 GUARD = "readout"
 """Who stops or ramps an experiment by what it shows, in its record."""
 FLOOR = 0.02
@@ -177,31 +174,6 @@ def looks(
             until = time.monotonic() + every_s
             while time.monotonic() < until:
                 follower.poll()
-
-
-def of_files(experiment: Experiment, log: str, published: str, period_s: int, max_users: int = MAX_USERS) -> Tally:
-    """The sums of a recorded log and the lists that `headrace replay LOG --published FILE` made of it."""
-    readout = Readout(experiment.definition, period_s, max_users=max_users)
-    lists = recorded_log.read(published)
-    for line, raw in enumerate(recorded_log.read(log)):
-        readout.take_event(raw, Source(0, line), str(line + 1))
-        if readout.waiting[0] > IN_STEP:
-            some = list(islice(lists, IN_STEP))
-            if not some and not readout.ahead_of_events:
-                break
-            for made in some:
-                readout.take_list(made)
-    for made in lists:
-        readout.take_list(made)
-    for _ in range(2):
-        readout.caught_up()
-    tally = readout.tally()
-    if not tally.lists or readout.answered < tally.lists:
-        raise InputError(
-            f"lists that answer the events of {log}", f"{readout.answered:,} of {tally.lists:,} in {published}",
-            "name the log that `headrace replay LOG --published FILE` made them of",
-        )  # fmt: skip
-    return tally
 
 
 def merged(experiment: Experiment, files: Sequence[Path]) -> Tally:

@@ -90,10 +90,13 @@ def _recommendation(raw: bytes) -> str:
     best = ", ".join(f"{_clean(item.item_id)} ({item.score:.3f} {_clean(item.source)})" for item in made.items[:3])
     more = f" and {len(made.items) - 3} more" if len(made.items) > 3 else ""
     notes = [f"{made.model.name} {made.model.version}".strip()]
-    notes += [f"{made.experiment.name}={made.experiment.variant}"] if made.experiment else []
+    exposures = made.experiments or ([made.experiment] if made.experiment else [])
+    notes += [f"{exposure.name}={exposure.variant}" for exposure in exposures]
     notes += [made.generic] if made.generic else []
     notes += [f"{made.latency_ms:.1f} ms"] if made.latency_ms is not None else []
-    return f"{when(made.timestamp)} {_clean(made.user_id)} → {best or 'nothing'}{more} [{_clean(', '.join(notes))}]"
+    return (
+        f"{when(made.timestamp)} {_clean(made.user_id)} → {best or 'nothing'}{more} [{', '.join(map(_clean, notes))}]"
+    )
 
 
 def _event(raw: bytes) -> str:

@@ -10,15 +10,14 @@ from typing import IO
 
 import click
 import msgspec
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.experiment_off_policy import command as off_policy
 from infra.cli.experiment_plan import command as plan
 from infra.cli.experiment_readout import command as readout
 from infra.cli.helps import Group
 from infra.cli.parameters import AS_JSON
+from infra.cli.tables import Column, console, print_table
 from infra.records import when
 from infra.settings import Settings, with_settings
 from infra.text import printable
@@ -26,8 +25,9 @@ from online_models.errors import InputError
 
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
 _NAME = click.argument("name", metavar="NAME")
-_WIDTH = 160
 _CHUNK = 100_000
+_SHARE = 24
+"""Letters of a variant's share that are never broken; so one line of a list is one variant."""
 
 
 class Weights(click.ParamType):
@@ -168,26 +168,37 @@ def list_experiments(as_json: bool, settings: Settings) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    out = console()
     if not found:
-        console.print("no experiment is known: begin one with `headrace experiment start FILE`")
+        out.print("no experiment is known: begin one with `headrace experiment start FILE`")
         return
-    table = Table(title="experiments", title_justify="left")
-    for column in ("name", "state", "shares", "unit", "layer", "begun", "changed", "by", "reason"):
-        table.add_column(column, overflow="fold")
-    for e in found:
-        d = e.definition
-        table.add_row(
-            d.name,
+    shown = [shares(e) for e in found]
+    longest = max(len(share) for each in shown for share in each.split(", "))
+    columns = (
+        Column("name", fold=True),
+        Column("state"),
+        Column("shares", fold=longest > _SHARE),
+        Column("unit", wide=True),
+        Column("layer", wide=True),
+        Column("begun", wide=True),
+        Column("changed"),
+        Column("by", fold=True),
+        Column("reason", fold=True),
+    )
+    rows = [
+        (
+            e.definition.name,
             e.state,
-            shares(e),
-            d.unit,
-            d.layer or "",
+            share.replace(", ", ",\n") if out.is_terminal else share,
+            e.definition.unit,
+            e.definition.layer or "",
             when(e.created),
             when(e.changed),
             *(escape(printable(text)) for text in (e.by, e.reason)),
         )
-    console.print(table)
+        for e, share in zip(found, shown, strict=True)
+    ]
+    print_table(out, "experiments", columns, rows)
 
 
 @command.command("show", short_help="Print one experiment.", examples=["headrace experiment show knn-off"])

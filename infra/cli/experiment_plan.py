@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
 from infra.cli.helps import Command
 from infra.cli.parameters import AS_JSON, TUNING
 from infra.settings import Settings, with_settings
+
+if TYPE_CHECKING:
+    from online_models.experiments.planner import Design
+
+
+WORTH = 0.99
+"""Of the units, or of the effect: a plan that is at least so much of another is no other plan."""
 
 
 @click.command(
@@ -86,6 +96,7 @@ def command(
         tuning=None if once else tuning,
     )  # fmt: skip
     found: dict[str, float | str | None]
+    needed = units or 0
     if effect is not None:
         needed = units_needed(design, effect)
         found = {
@@ -97,11 +108,27 @@ def command(
             "" if daily is None else f", {found['days']:,} days at {daily:,.0f} new ones a day"
         )
     else:
-        smallest = detectable(design, units or 0)
+        smallest = detectable(design, needed)
         said = smallest.message if isinstance(smallest, NoResult) else None
         found = {"units": units, "effect": None if isinstance(smallest, NoResult) else smallest, "reason": said}
         text = said or f"an effect of {found['effect']:.2%}, relative, or more"
     found["tuning"] = None if once else tuning
     if not once:
-        text += f"; read out with --tuning {tuning:g}"
+        text += f"; read out with --tuning {tuning:g}{_better(design, effect, needed)}"
     click.echo(msgspec.json.encode(found).decode() if as_json else text)
+
+
+def _better(design: Design, effect: float | None, units: int) -> str:
+    """What --tuning with about the number that comes out would make of it, where that is another answer."""
+    from online_models.experiments.effects import NoResult
+    from online_models.experiments.planner import detectable, units_needed
+
+    tuning = float(f"{units:.2g}")
+    tuned = replace(design, tuning=tuning)
+    if effect is not None:
+        again = units_needed(tuned, effect)
+        return f". Plan again with --tuning {tuning:.0f}: {again:,} units" if again < WORTH * units else ""
+    now, then = detectable(design, units), detectable(tuned, units)
+    if isinstance(then, NoResult) or (not isinstance(now, NoResult) and then >= WORTH * now):
+        return ""
+    return f". Plan again with --tuning {tuning:.0f}: an effect of {then:.2%}"

@@ -23,7 +23,9 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                (shared if isinstance(parameter, SharedOption) else own).append(record)
+                (shared if isinstance(parameter, SharedOption) else own).append(
+                    (record[0], _plain(parameter, record[1]))
+                )
         for name, rows in (("Options", own), ("Settings, the same for every command", shared)):
             if rows:
                 with formatter.section(name):
@@ -38,6 +40,12 @@ class Group(click.Group):
     """A group whose commands are `Command`."""
 
     command_class = Command
+
+
+def _plain(parameter: click.Parameter, text: str) -> str:
+    """Without the round brackets in which click puts a default that is shown as text."""
+    shown = getattr(parameter, "show_default", None)
+    return text.replace(f"[default: ({shown})", f"[default: {shown}") if isinstance(shown, str) else text
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

@@ -10,8 +10,9 @@ from infra.web.chart import SIZES, Size, ticks
 from infra.web.style import STYLE
 from online_models.experiments.effects import NoResult
 from streams.readout.result import Compared, Point, Preferred, Result
+from streams.readout.verdict import between, p_words
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 30, 44
 _STYLE = """
 .band { fill: var(--c); opacity: .16; stroke: none; } .zero { stroke: var(--ink); }
 td.words { text-align: left; color: var(--soft); white-space: normal; }
@@ -70,26 +71,24 @@ def _effects(result: Result) -> str:
 
 
 def _lost(result: Result) -> str:
-    return (
-        f" Lists that are not counted, since they, or what came of them, came too late: {result.lost:,}."
-        if result.lost
-        else ""
-    )
+    lost = f" Lists that are not counted, since they, or what came of them, came too late: {result.lost:,}."
+    late = f" Clicks and conversions that came too long after a list, or before any, and count for none: {result.unattributed:,}."
+    return (lost if result.lost else "") + (late if result.unattributed else "")
 
 
 def _cells(c: Compared) -> str:
     if isinstance(c.effect, NoResult) or c.always is None or c.fixed is None or c.adjusted_p is None:
         why = f": {escape(c.effect.message)}" if isinstance(c.effect, NoResult) else ""
         return f"<td class='words' colspan='4'>no result yet{why}</td>"
-    always, once = (f"{i.low:+.1%} to {i.high:+.1%}" for i in (c.always, c.fixed))
-    return f"<td>{c.effect.estimate:+.2%}</td><td>{always}</td><td>{once}</td><td>{c.adjusted_p:.3g}</td>"
+    p = escape(p_words(c.adjusted_p).removeprefix("= ").replace(" ", ""))
+    return f"<td>{c.effect.estimate:+.1%}</td><td>{between(c.always)}</td><td>{between(c.fixed)}</td><td>{p}</td>"
 
 
 def _preference(p: Preferred) -> str:
     if isinstance(p.effect, NoResult) or p.always is None:
         found = f"no result yet{f': {escape(p.effect.message)}' if isinstance(p.effect, NoResult) else ''}"
     else:
-        found = f"{p.effect.estimate:+.1%}, always valid {p.always.low:+.1%} to {p.always.high:+.1%}"
+        found = f"{p.effect.estimate:+.1%}, always valid {between(p.always)}"
     said = (
         "Every list has items of both variants. Of the lists with a click, how many more were clicked more for "
         f"{escape(p.variant)} than for {escape(p.control)}."
@@ -127,15 +126,23 @@ def _svg(points: Sequence[Point], variants: Sequence[str], metric: str, name: st
 
     out = [
         f"<svg class='{name}' viewBox='0 0 {size.width} {size.height}' role='img' aria-label='Effect on {escape(metric)} over time'>"
-        f"<text x='0' y='14'><tspan class='strong'>{escape(metric)}</tspan> relative effect</text>"
+        f"<text x='0' y='14'><tspan class='strong'>{escape(metric)}</tspan> relative effect, % of the control's value</text>"
     ]
     for row in ticks(low, high, 5):
         style = "zero" if row == 0 else "grid"
         out.append(f"<line class='{style}' x1='{_LEFT}' x2='{right}' y1='{y(row):.1f}' y2='{y(row):.1f}'/>")
         out.append(f"<text x='{_LEFT - 7}' y='{y(row) + 4:.1f}' text-anchor='end'>{_percent(row)}</text>")
-    for ms in (first, last) if last > first else (first,):
-        anchor = "middle" if last == first else "start" if ms == first else "end"
+    # In the margin, where it hides no curve; on the side where there is room.
+    beside = y(0.0) + (-10 if y(0.0) > (_TOP + bottom) / 2 else 18)
+    out.append(f"<text x='{_LEFT - 7}' y='{beside:.1f}' text-anchor='end'>no effect</text>")
+    steps = size.across // 3
+    for ms in [first + (last - first) * n // steps for n in range(steps + 1)] if last > first else [first]:
+        anchor = "start" if ms == first < last else "end" if ms == last > first else "middle"
+        out.append(f"<line class='tick' x1='{x(ms):.1f}' x2='{x(ms):.1f}' y1='{bottom}' y2='{bottom + 5}'/>")
         out.append(f"<text x='{x(ms):.1f}' y='{bottom + 19}' text-anchor='{anchor}'>{_when(ms)}</text>")
+    out.append(
+        f"<text x='{(_LEFT + right) / 2:.0f}' y='{size.height - 6}' text-anchor='middle'>units first exposed until (UTC)</text>"
+    )
     for n, variant in enumerate(variants):
         mine = [
             p
@@ -172,8 +179,9 @@ def _checks(result: Result) -> str:
         if isinstance(s.always, NoResult):
             found = f"not judged: {escape(s.always.message)}"
         else:
-            found = f"{'do not match' if s.always.alarm else 'match'} (p = {s.always.p_value:.3g})"
-        rows.append(f"<td>shares, ramp {s.ramp}</td><td>{units}</td><td>{found}</td>")
+            found = f"{'do not match' if s.always.alarm else 'match'} (p {escape(p_words(s.always.p_value))})"
+        since = f"change {s.ramp} of shares" if s.ramp else "as begun"
+        rows.append(f"<td>shares, ramp {s.ramp} ({since})</td><td>{units}</td><td>{found}</td>")
     for g in result.guardrails:
         bounds = "" if g.found.low == float("-inf") else f", {g.found.low:+.1%} to {g.found.high:+.1%}"
         found = f"{g.found.verdict.value} (margin {g.margin:.1%}{bounds})"

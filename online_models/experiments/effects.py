@@ -169,7 +169,7 @@ def compare(
     estimate, variance = b.value - a.value, b.variance / b.n + a.variance / a.n
     if relative:
         if a.raw <= CLEARLY_POSITIVE * sqrt(a.raw_variance / a.n):
-            return NoResult(Reason.ZERO_BASELINE, f"the control's {a.raw:g} is not clearly above zero")
+            return NoResult(Reason.ZERO_BASELINE, _not_clear(a))
         estimate /= a.raw
         variance = (b.variance / b.n + a.variance / a.n * (b.raw / a.raw) ** 2) / a.raw**2
     clock = control.clock + treated.clock if isinstance(control, Weighted) and isinstance(treated, Weighted) else None
@@ -236,6 +236,19 @@ def _variant(sums: Sums | Weighted, metric: Metric, theta: float) -> _Variant:
     before, other = _function(mean[width:], metric.kind)
     gradient = np.concatenate([gradient, -theta * other])
     return _Variant(sums.n, raw - theta * before, raw, float(gradient @ covariance @ gradient), raw_variance, counts)
+
+
+def _not_clear(control: _Variant) -> str:
+    """Where the control's value stands, and what it takes until something may be said relative to it."""
+    error = sqrt(control.raw_variance / control.n)
+    above = control.raw / error
+    interval = f"{control.raw - 1.96 * error:.3g} to {control.raw + 1.96 * error:.3g}"
+    units = control.n * (CLEARLY_POSITIVE / above) ** 2 if above > 0.0 else 0.0
+    takes = f", which takes about {units:,.0f} units of it instead of {control.n:,}" if units else ""
+    return (
+        f"the control's {control.raw:.3g} ({interval}, 95%) is not clearly above zero: {above:.1f} standard errors, "
+        f"{CLEARLY_POSITIVE:g} are needed{takes}"
+    )
 
 
 def _dof(a: _Variant, b: _Variant) -> float:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from online_models.experiments import srm
 from online_models.experiments.effects import Effect, Kind, NoResult, Reason, compare, level
-from online_models.experiments.guardrails import Guarded, Verdict, guard
+from online_models.experiments.guardrails import Guarded, guard
 from online_models.experiments.intervals import TUNING, Interval, fixed, gavi, msprt
 from online_models.experiments.multiple import Correction, adjusted
 from online_models.experiments.sums import SCALE, Sums
@@ -16,8 +14,7 @@ from streams.contracts.experiments import INTERLEAVED, Experiment
 
 from .shares import Split, Strata, changes_of, share_of_level, splits, strata
 from .tally import METRICS, PREFERENCE, SHARED, Tally
-
-Decision = Literal["no result yet", "better", "worse", "mismatch", "harm"]
+from .verdict import Decision, of_preference, of_variants, reason_to_stop
 
 EXPECTED_EFFECT = 0.05
 """Standard deviation of relative effects that `msprt` is tuned for."""
@@ -94,7 +91,8 @@ class Result:
 
     ``correction``: of p-values, for the number of variants. ``guard_alpha``: of each guardrail of each variant, so that with a
     probability of ``alpha`` at most any of them is ever called breached that is not. ``until_ms``: event time of the latest event that
-    was counted, 0 if there is none. ``lost``: lists that could not be counted.
+    was counted, 0 if there is none. ``lost``: lists that could not be counted. ``unattributed``: clicks and conversions that came longer
+    after the list than `attribution_s`, so that they count for none.
     """
 
     experiment: str
@@ -150,8 +148,8 @@ def read_out(
         for c in by_name[g.metric].variants
     )
     found = splits(experiment, tally)
-    stop = _reason_to_stop(guards, found)
-    decision, verdict = _verdict(by_name[d.metric], found, guards, alpha)
+    stop = reason_to_stop(guards, found)
+    decision, verdict = of_variants(by_name[d.metric], found, guards, alpha)
     timeline = tuple(_timeline(tally, d.metric, alpha, tuning, min_units, how))
     since = max(s.since for s in how.values())
     units = {v: sum(n for (name, _), n in tally.entered.items() if name == v) for v in tally.variants}
@@ -171,15 +169,7 @@ def _shared(experiment: Experiment, tally: Tally, tuning: float, min_units: int)
     effect = level(sums, SHARED[PREFERENCE].metric, min_units=min_units)
     found = gavi(effect, d.alpha, tuning) if isinstance(effect, Effect) else None
     preference = Preferred(one, other, sums.n, round(sums.totals[1] / SCALE), effect, found)
-    decision: Decision = "no result yet"
-    verdict = "No result yet. The interval may be looked at again at any time."
-    if isinstance(effect, NoResult):
-        verdict = f"No result yet: {effect.message}."
-    elif found is not None and found.excludes_zero:
-        decision = "better" if found.low > 0.0 else "worse"
-        liked, less = (other, one) if found.low > 0.0 else (one, other)
-        low, high = sorted((abs(found.low), abs(found.high)))
-        verdict = f"{liked} is preferred: of the lists with a click it wins {low:.1%} to {high:.1%} more than {less}."
+    decision, verdict = of_preference(one, other, effect, found)
     units = {INTERLEAVED: sum(tally.entered.values())}
     return Result(
         d.name, experiment.state, PREFERENCE, d.alpha, one, units, tally.mixed, tally.unattributed, tally.events, tally.lists, (), (),
@@ -224,47 +214,6 @@ def _value(name: str, sums: Sums | Weighted) -> float | None:
     if METRICS[name].metric.kind is Kind.RATIO:
         return sums.totals[0] / sums.totals[1] if sums.totals[1] else None
     return float(sums.mean[0]) if sums.n else None
-
-
-def _reason_to_stop(guards: tuple[GuardResult, ...], splits: tuple[Split, ...]) -> str:
-    for s in splits:
-        if isinstance(s.always, srm.Mismatch) and s.always.alarm:
-            return f"shares of the variants do not match (p = {s.always.p_value:.1e}): {_counted(s)}"
-    for g in guards:
-        if g.found.verdict is Verdict.BREACHED:
-            return f"{g.variant} harms {g.metric}: {g.found.high:+.1%} at most, the margin is {-g.margin:.1%}"
-    return ""
-
-
-def _counted(s: Split) -> str:
-    whole = sum(s.shares.values())
-    n = sum(s.units.values())
-    return ", ".join(f"{v} {s.units[v]} of {n * share / whole:.0f} expected" for v, share in s.shares.items())
-
-
-def _verdict(
-    primary: MetricResult, splits: tuple[Split, ...], guards: tuple[GuardResult, ...], alpha: float
-) -> tuple[Decision, str]:
-    stop = _reason_to_stop((), splits)
-    if stop:
-        return "mismatch", f"No effect is to be believed: {stop}. Find out where units are lost."
-    breached = _reason_to_stop(guards, ())
-    if breached:
-        return "harm", f"{breached[0].upper()}{breached[1:]}."
-    sure = [c for c in primary.variants if c.adjusted_p is not None and c.adjusted_p < alpha and c.always is not None]
-    if not sure:
-        why = next((c.effect.message for c in primary.variants if isinstance(c.effect, NoResult)), "")
-        return (
-            "no result yet",
-            f"No result yet{': ' + why if why else ''}. The interval may be looked at again at any time.",
-        )
-    best = max(sure, key=lambda c: c.effect.estimate if isinstance(c.effect, Effect) else 0.0)
-    assert best.always is not None  # noqa: S101
-    better = best.always.low > 0.0
-    words = "better" if better else "worse"
-    interval = f"{best.always.low:+.1%} to {best.always.high:+.1%}"
-    text = f"{best.variant} is {words} in {primary.metric}: {interval}, however often this was looked at."
-    return ("better" if better else "worse"), text
 
 
 def _timeline(

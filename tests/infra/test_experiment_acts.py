@@ -17,7 +17,8 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from infra import experiment_readout, experiments, topics
 from infra.cli.experiment import command
-from infra.experiment_readout import Follower, act, better_shares, merged, of_files, save
+from infra.experiment_files import of_files
+from infra.experiment_readout import Follower, act, better_shares, merged, save
 from infra.experiment_shown import as_text
 from infra.settings import load
 from online_models.errors import InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -137,11 +138,22 @@ def test_a_plan_and_its_inverse():
     tuned = json.loads(plan("--rate", "0.05", "--effect", "0.1", "--tuning", str(needed["units"]), "--json").stdout)
     assert once["units"] < tuned["units"] < needed["units"], "narrowest where it is to end"
     assert (once["tuning"], needed["tuning"], tuned["tuning"]) == (None, 5_000, needed["units"])
-    assert plan("--rate", "0.05", "--effect", "0.1").stdout.endswith("; read out with --tuning 5000\n")
+    assert "; read out with --tuning 5000. Plan again with " in plan("--rate", "0.05", "--effect", "0.1").stdout
     less = json.loads(plan("--mean", "3", "--sd", "9", "--correlation", "0.8", "--effect", "0.1", "--json").stdout)
     more = json.loads(plan("--mean", "3", "--sd", "9", "--effect", "0.1", "--json").stdout)
     assert less["units"] == pytest.approx(0.36 * more["units"], rel=0.2)
     assert "units in all, " in plan("--rate", "0.05", "--effect", "0.1", "--daily", "2000").stdout
+
+
+def test_a_plan_says_to_plan_again_where_that_is_another_answer():
+    for asked in (["--effect", "0.1"], ["--units", "40000"]):
+        first = plan("--rate", "0.05", *asked).stdout
+        told = re.search(r"Plan again with --tuning (\d+): (.*)\n", first)
+        assert told is not None
+        again = plan("--rate", "0.05", *asked, "--tuning", told[1]).stdout
+        assert again.startswith(told[2])
+        assert "Plan again" not in again
+        assert "Plan again" not in plan("--rate", "0.05", *asked, "--once").stdout
 
 
 @pytest.mark.parametrize("args", ["--rate 0.1", "--effect 0.1", "--mean 1 --effect 1", "--rate 1 --units 9"])

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from infra.cli import experiment_readout
 from infra.cli.experiment import command
-from infra.cli.experiment_readout import _show
-from infra.experiment_readout import as_json, merged, of_files, save
+from infra.cli.readout_text import show
+from infra.experiment_files import of_files
+from infra.experiment_readout import as_json, merged, save
 from infra.web.readout_page import page
 from online_models.errors import InputError
 from streams.contracts.events import Source
@@ -97,11 +99,14 @@ def test_sums_that_overlap_or_are_none_are_refused(tmp_path: Path) -> None:
         merged(alone(definition(), 0), saved)
 
 
-def run(tmp_path: Path, *more: str) -> str:
+def arguments(tmp_path: Path, name: str = "x") -> list[str]:
     log, published = files(tape(), tmp_path)
-    (tmp_path / "x.yaml").write_text("name: x\nvariants: [{name: control}, {name: new}]\n")
-    args = ["readout", "--file", str(tmp_path / "x.yaml"), "--log", log, "--published", published, *more]
-    found = CliRunner().invoke(command, args)
+    (tmp_path / "x.yaml").write_text(f"name: {name}\nvariants: [{{name: control}}, {{name: new}}]\n")
+    return ["readout", "--file", str(tmp_path / "x.yaml"), "--log", log, "--published", published]
+
+
+def run(tmp_path: Path, *more: str) -> str:
+    found = CliRunner().invoke(command, [*arguments(tmp_path), *more])
     assert found.exit_code == 0, found.output
     return found.stdout
 
@@ -140,22 +145,49 @@ def test_nobody_acts_on_a_part_of_the_sums(tmp_path: Path, more: str, said: str)
 
 def test_a_look_that_is_one_of_many_says_when_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     found = read_out(alone(definition(), 0), tape().play().tally())
-    _show(found, watched=True)
+    show(found, watched=True)
     assert re.match(r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nx \(running\)", capsys.readouterr().out)
-    _show(found, watched=False)
+    show(found, watched=False)
     assert capsys.readouterr().out.startswith("x (running)")
 
 
 def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     tally = tape().play().tally()
-    _show(read_out(alone(definition(), 0), tally), watched=False)
+    show(read_out(alone(definition(), 0), tally), watched=False)
     assert "not counted" not in capsys.readouterr().out
     tally.lost = 7
     found = read_out(alone(definition(), 0), tally)
-    _show(found, watched=False)
+    show(found, watched=False)
     assert "7 lists are not counted" in capsys.readouterr().out
     assert json.loads(as_json(found))["lost"] == 7
     assert "not counted, since they, or what came of them, came too late: 7" in page(found)
+
+
+def test_lists_of_other_experiments_are_no_read_out_of_this_one(tmp_path: Path) -> None:
+    found = CliRunner().invoke(command, arguments(tmp_path, "y"))
+    assert isinstance(found.exception, InputError)
+    assert "expected lists of experiment y, got lists of x in" in str(found.exception)
+    none = tape()
+    for _, made in none.records:
+        assert made is not None
+        made.experiments.clear()
+    log, published = files(none, tmp_path)
+    with pytest.raises(InputError, match=r"got lists of no experiment in .*; replay the log with --experiment"):
+        of_files(alone(definition(), 0), log, published, 86_400)
+
+
+def test_a_watch_prints_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    e, tally, later = alone(definition(), 0), tape().play().tally(), tape(60).play().tally()
+    monkeypatch.setattr(experiment_readout, "_looks", lambda *_: [(e, tally), (e, tally), (e, later), (e, later)])
+    args = ["readout", "x", "--watch"]
+    found = CliRunner().invoke(command, args)
+    assert found.exit_code == 0, found.output
+    assert [line for line in found.stdout.splitlines() if line.startswith("x (running)")] == [
+        "x (running): control 20, new 20 units; 240 lists, 240 events until 2014-05-13 20:52:20 UTC",
+        "x (running): control 30, new 30 units; 360 lists, 360 events until 2014-05-13 22:52:20 UTC",
+    ]
+    assert "nothing has changed" not in found.output, "progress is for a terminal"
+    assert len(CliRunner().invoke(command, [*args, "--json"]).stdout.splitlines()) == 4, "an object a look"
 
 
 def test_the_limit_of_users_is_that_of_the_read_out() -> None:

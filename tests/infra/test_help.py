@@ -57,6 +57,17 @@ def test_every_command_shows_an_example_and_the_settings_apart(path: tuple[str, 
         assert all(f"--{name} " in shared for name in ("broker", "redis", "web", "data-dir", "topic-prefix", "config"))
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_defaults_stand_in_one_kind_of_brackets(path: tuple[str, ...]) -> None:
+    assert "[default: (" not in " ".join(help_of(*path).split())
+
+
+def test_defaults_that_are_shown_as_text_are_as_one_writes_them() -> None:
+    text = " ".join(help_of("experiment", "readout").split())
+    assert "[default: 10s]" in text
+    assert "[default: 24h]" in text
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_shows_its_example_and_its_options(name: str) -> None:
     text = help_of("import", name)

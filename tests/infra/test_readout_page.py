@@ -78,8 +78,9 @@ def test_is_well_formed_and_says_what_was_found(found: Result) -> None:
     assert effects[0][4] == f"{c.always.low:+.1%} to {c.always.high:+.1%}"
     assert len(effects[0]) == 7
     checks = rows(text, "checks")
-    assert [row[0] for row in checks] == ["shares, ramp 0", "guardrail hr@20"]
-    assert checks[0][2].startswith("match (p = ")
+    assert [row[0] for row in checks] == ["shares, ramp 0 (as begun)", "guardrail hr@20"]
+    assert checks[0][2] == "match (p &gt; 0.9999)"
+    assert effects[0][6] == "&lt;0.0001"
     assert checks[1][2].startswith("holds (margin 10.0%")
 
 
@@ -109,6 +110,13 @@ def test_the_chart_has_every_period_inside_its_frame(found: Result) -> None:
         assert [x for x, _ in line] == sorted(x for x, _ in line)
         texts = [("".join(t.itertext()), float(t.get("x", "")), float(t.get("y", ""))) for t in svg.iter("text")]
         assert all(0 <= x <= size.width and 0 <= y <= size.height for _, x, y in texts)
+        said = [text for text, *_ in texts]
+        assert said[0] == "ctr relative effect, % of the control's value"
+        assert "units first exposed until (UTC)" in said
+        [zero] = [line for line in svg.findall("line") if line.get("class") == "zero"]
+        [(_, right, label)] = [each for each in texts if each[0] == "no effect"]
+        assert abs(label - float(zero.get("y1", ""))) < 20, "at the line that it names"
+        assert right < float(zero.get("x1", "")), "beside it, not on a curve"
         labels = [text for text, *_ in texts if text.endswith("%")]
         assert "0%" in labels
         assert len(labels) >= 3
@@ -173,6 +181,11 @@ def test_guardrails_say_at_which_level_each_is_judged(found: Result) -> None:
     two = (Guardrail(metric="hr@20", margin=0.1), Guardrail(metric="ctr", margin=0.1))
     experiment = alone(definition(guardrails=two), 0)
     assert "each of 2 is judged at 0.025" in page(read_out(experiment, Tape().play().tally()))
+
+
+def test_events_that_count_for_no_list_are_told(found: Result) -> None:
+    assert "count for none" not in page(found)
+    assert "before any, and count for none: 7." in page(replace(found, unattributed=7))
 
 
 def test_names_the_correction(found: Result) -> None:

@@ -31,6 +31,7 @@ RECOMMENDATION = Recommendation(
     experiment=Exposure("x", "b"),
     latency_ms=3.25,
 )
+SEVERAL = [Exposure("x", "b"), Exposure("home", "control"), Exposure("n" * 90, "new")]
 EVENT = Event(event_id="e", timestamp=NOW, user_id="ada", item_id="i", event_type="rating", value=4.5)
 LETTER = DeadLetter(
     raw=b"\x1b[31mnonsense",
@@ -66,6 +67,11 @@ def record(value: bytes | None, key: bytes | None = b"k") -> SimpleNamespace:
             msgspec.json.encode(RECOMMENDATION),
             "2014-05-13 16:53:20Z ada → i1 (0.500 near), i2 (0.250 near), i3 (0.167 near) and 2 more "
             "[blend 7, x=b, 3.2 ms]",
+        ),
+        (
+            "recommendations",
+            msgspec.json.encode(msgspec.structs.replace(RECOMMENDATION, items=[], experiments=SEVERAL)),
+            f"2014-05-13 16:53:20Z ada → nothing [blend 7, x=b, home=control, {'n' * 90}=new, 3.2 ms]",
         ),
         ("events", msgspec.json.encode(EVENT), "2014-05-13 16:53:20Z ada rating i = 4.5"),
         (

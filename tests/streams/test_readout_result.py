@@ -6,13 +6,15 @@ import random
 
 import pytest
 
-from online_models.experiments.effects import NoResult
+from online_models.experiments.effects import Effect, NoResult
 from online_models.experiments.guardrails import Verdict
+from online_models.experiments.intervals import Interval
 from online_models.experiments.srm import Mismatch
 from streams.contracts.experiments import Guardrail, Variant
 from streams.experiment_rules import alone, ramp
 from streams.readout.fold import Readout
-from streams.readout.result import read_out
+from streams.readout.result import Compared, MetricResult, read_out
+from streams.readout.verdict import of_variants
 from tests.streams.readout_tape import Tape, definition
 
 
@@ -43,6 +45,8 @@ def test_a_planted_lift_is_found_and_none_where_there_is_none():
     assert found.guardrails[0].found.verdict is Verdict.HOLDS
     none = read_out(experiment, world(0.0).tally())
     assert (none.decision, none.stop) == ("no result yet", "")
+    low, high = none.timeline[-1].low, none.timeline[-1].high
+    assert f"new is at {low:+.1%} to {high:+.1%} in ctr, and the interval has to leave out zero" in none.verdict
     assert len(found.timeline) > 20
     assert found.timeline[-1].low == pytest.approx(c.always.low)
 
@@ -118,4 +122,21 @@ def test_who_is_preferred_in_shared_lists(bias, decision):
     found = read_out(alone(definition(method="interleave"), 0), t.play(method="interleave").tally())
     assert found.decision == decision
     assert found.preference.lists == 400
-    assert found.preference.always.low < 2 * bias - 1 < found.preference.always.high
+    low, high = found.preference.always.low, found.preference.always.high
+    assert low < 2 * bias - 1 < high
+    assert (f"preference for new is at {low:+.1%} to {high:+.1%}" in found.verdict) == (decision == "no result yet")
+
+
+def test_of_several_variants_the_verdict_names_the_nearest_and_its_level():
+    """One leaves out zero, but not for three questions at once."""
+    always = Interval(0.001, 0.09, 0.045, 0.05)
+    held = Interval(-0.05, 0.05, 1.0, 0.05)
+    effect = Effect(0.05, 0.01, 500, 500, 1.0, 1.05, 998.0, True, 0.0)
+    variants = tuple(
+        Compared(v, 1.0, 500, effect, effect, always=i, adjusted_p=p)
+        for v, i, p in (("far", held, 1.0), ("near", always, 0.135))
+    )
+    decision, text = of_variants(MetricResult("ctr", "", 1.0, 500, variants), (), (), 0.05)
+    assert decision == "no result yet"
+    assert "near (of 2 variants the nearest) is at +0.1% to +9.0% in ctr" in text
+    assert "p = 0.1350, adjusted for 2 variants, is not below 0.05" in text

@@ -124,6 +124,21 @@ def test_there_is_no_result_where_none_can_be(control: Sums, treated: Sums, metr
     assert found.message
 
 
+def test_a_control_that_is_not_clear_of_zero_says_where_it_is_and_what_it_takes() -> None:
+    few = Sums.of_units([[float(n % 20 == 0)] for n in range(500)], 1)
+    found = compare(few, few, PROPORTION)
+    assert isinstance(found, NoResult)
+    assert found.message == (
+        "the control's 0.05 (0.0309 to 0.0691, 95%) is not clearly above zero: 5.1 standard errors, 7 are needed, which takes about 931 "
+        "units of it instead of 500"
+    )
+    enough = Sums.of_units([[float(n % 20 == 0)] for n in range(940)], 1)
+    assert not isinstance(compare(enough, enough, PROPORTION), NoResult)
+    below = compare(varied(500, -30.0), varied(500), MEAN)
+    assert isinstance(below, NoResult)
+    assert "takes" not in below.message
+
+
 @pytest.mark.parametrize(("metric", "columns"), [(PROPORTION, 1), (MEAN, 1), (RATIO, 2)])
 def test_a_variant_in_which_nothing_happens_any_more_is_harm(metric: Metric, columns: int) -> None:
     """Its units do not vary; that is no reason to say nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -28,6 +29,8 @@ from streams.readout.fold import MAX_USERS, Readout
 from streams.readout.result import Result
 from streams.readout.shares import shares_of
 from streams.readout.tally import METRICS, Tally
+
+log = logging.getLogger("headrace")
 
 POLL_MS = 200
 SLACK_MS = 60_000
@@ -150,6 +153,13 @@ class Follower:
                 self.experiment = found
 
 
+def cut_short(client: Any, parts: Sequence[Any], since_ms: int) -> list[str]:
+    """The topics of ``parts`` that have lost records (retention), all that is left of a partition being written since ``since_ms``."""
+    firsts = client.beginning_offsets(parts)
+    left = client.offsets_for_times({part: since_ms for part, first in firsts.items() if first > 0})
+    return sorted({part.topic for part, found in left.items() if found is not None and found.offset <= firsts[part]})
+
+
 def looks(
     settings: Settings, experiment: Experiment, period_s: int, partitions: frozenset[int] | None, every_s: float | None,
     max_users: int = MAX_USERS,
@@ -161,6 +171,11 @@ def looks(
     with topics.consumer(settings, check_crcs=False) as client:
         client.assign(parts)
         client.seek_to_beginning(*parts)
+        if short := cut_short(client, [p for p in parts if p.topic != names.experiments], experiment.created):
+            log.warning(
+                "headrace: of %s what was first written since the experiment began is deleted already (retention): it is not counted",
+                ", ".join(short),
+            )
         lists = sum(part.topic == names.recommendations for part in parts)
         events = sum(part.topic == names.events for part in parts)
         readout = Readout(experiment.definition, period_s, partitions, experiment.created, lists, events, max_users)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from kafka import TopicPartition
 
 from infra import experiment_readout, experiments, topics
 from infra.experiment_readout import Follower
@@ -103,3 +106,32 @@ def test_events_that_are_far_ahead_of_their_lists_are_not_read(
 def _folded(t: Tape, without: int) -> Tally:
     t.records[without] = (t.records[without][0], None)
     return t.play(traffic=0.5).tally()
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)  # the embedded one deletes nothing
+def test_what_retention_has_deleted_is_warned_of(
+    settings: Settings, experiment: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    t = Tape()
+    for n in range(40):
+        t.add(n, "b", shown="b")
+    send(settings, t, 0, 40)
+    looking = partial(experiment_readout.looks, settings, experiment, 86_400, None, None)
+    [(_, whole)] = looking()
+    assert not caplog.records
+    with topics.admin(settings) as client:
+        client.delete_records({TopicPartition(settings.topics.events, 0): 30})
+    [(_, left)] = looking()
+    assert left.events < whole.events
+    [warning] = caplog.records
+    assert f"of {settings.topics.events} what was first written since" in warning.getMessage()
+
+
+def test_a_topic_is_cut_short_where_its_oldest_record_is_younger_than_the_experiment() -> None:
+    whole, old, short, silent = (TopicPartition(name, 0) for name in ("whole", "old", "short", "silent"))
+    at = {old: SimpleNamespace(offset=12), short: SimpleNamespace(offset=10), silent: None}
+    client = SimpleNamespace(
+        beginning_offsets=lambda parts: {whole: 0, old: 10, short: 10, silent: 10},
+        offsets_for_times=lambda times: {part: at[part] for part in times},
+    )
+    assert experiment_readout.cut_short(client, [whole, old, short, silent], 5) == ["short"]

@@ -19,6 +19,7 @@ from tests.bench import (
     losses,
     models,
     off_policy,
+    per_event,
     quality,
     readout,
     sequences,
@@ -56,6 +57,7 @@ main.add_command(interleaving.command, "interleaving")
 main.add_command(bandit.command, "bandit")
 main.add_command(trial.command, "trial")
 main.add_command(readout.command, "readout")
+main.add_command(per_event.command, "per-event")
 
 if __name__ == "__main__":
     main()

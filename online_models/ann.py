@@ -187,7 +187,7 @@ def search(
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def cosines(vectors: Any, query: Any, row_of: Any, items: Any, out: Any) -> None:
     """How near each item's vector is to the query, -1 to 1, into ``out``; left as it is for items without a vector."""
     size = np.float32(0.0)

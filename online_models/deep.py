@@ -24,8 +24,8 @@ from .soundness import usable
 
 CACHE, CACHE_BYTES = 5_000, 64 << 20
 """Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
-encoder keeps of it (12 KiB after 8 events with two layers of attention of 64 dims), so bytes are bounded too."""
-STEPS = 8
+encoder keeps of it (1.5 KiB an event with two layers of attention of 64 dims), so bytes are bounded too."""
+STEPS = 20
 """A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once. (Which
 way it goes depends on the session alone, so that the bits of a query do not depend on who asked before.)"""
 WIDE, PROBES = 8, 16
@@ -52,6 +52,13 @@ class Queries:
         self.nbytes += _bytes(key, found)
         while len(self._kept) > CACHE or self.nbytes > CACHE_BYTES:
             self.nbytes -= _bytes(*self._kept.popitem(last=False))
+
+    def take(self, key: bytes) -> tuple[Any, FloatArray | None] | None:
+        """As `get`, and not kept any more: the session has gone on."""
+        found = self._kept.pop(key, None)
+        if found is not None:
+            self.nbytes -= _bytes(key, found)
+        return found
 
     def clear(self) -> None:
         """Keep none."""
@@ -87,6 +94,8 @@ class Version:
         self.newcomers = Newcomers(self.vectors.shape[1], prepared.length)
         self._all = np.arange(len(self.vectors), dtype=np.int32) if prepared.lists is None else np.zeros(0, np.int32)
         self._queries = Queries()
+        self._asked: Query | None = None
+        self._answer: FloatArray | None = None
         self._table = table
         self.generation, hashes = table.standing if standing is None else standing
         self._n: int = len(hashes)
@@ -150,7 +159,7 @@ class Version:
         encoder = self._stepping
         if len(rows) > STEPS or encoder is None:
             return None, self.encoder.encode(rows)
-        before = self._queries.get(key[: -rows.itemsize])
+        before = self._queries.take(key[: -rows.itemsize])
         memory, query = before if before is not None else (encoder.start(), None)
         for row in rows[-1:] if before is not None else rows:
             memory, query = encoder.step(memory, int(row))
@@ -167,7 +176,7 @@ class Version:
 
     def best(self, q: Query, items: IntArray, scores: FloatArray) -> int:
         """The best items for this user, into ``items`` and ``scores``; returns how many there are."""
-        query = self.query(asked(q))
+        query = self._of(q)
         if query is None:
             return 0
         lists = self._prepared.lists
@@ -181,16 +190,25 @@ class Version:
                 )
             )  # fmt: skip
         new = self.newcomers
+        if not new.used:
+            return n
         slots = np.arange(new.used, dtype=np.int32)
         return int(scan(new.vectors, _NO_BIAS, query, slots, new.item, q.blocked, items, scores, n))
 
     def nearness(self, q: Query, items: IntArray, out: FloatArray) -> None:
         """Cosine of each of ``items`` (table rows) with the user's query into ``out``; 0 where there is none."""
         out[:] = 0.0
-        query = self.query(asked(q))
+        query = self._of(q)
         if query is not None:
             cosines(self.vectors, query, self.row_of, items, out)
-            cosines(self.newcomers.vectors, query, self.newcomers.slot_of, items, out)
+            if self.newcomers.used:
+                cosines(self.newcomers.vectors, query, self.newcomers.slot_of, items, out)
+
+    def _of(self, q: Query) -> FloatArray | None:
+        """The query of a request, which is asked for its list and then for how near all candidates are."""
+        if self._asked is not q:
+            self._asked, self._answer = q, self.query(asked(q))
+        return self._answer
 
     @property
     def nbytes(self) -> int:

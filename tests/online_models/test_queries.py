@@ -105,7 +105,7 @@ def test_one_more_event_is_one_more_step_and_a_query_has_the_same_bits_whoever_a
     ready = prepare(tmp_path / "a")
     encoders = [Counting(ready.artefact.vectors), Counting(ready.artefact.vectors)]
     warm, cold = (Version(dataclasses.replace(ready, encoder=e), table) for e in encoders)
-    session = [3, 8, 1, 30, 12, 5, 9, 2, 11, 7]
+    session = np.random.default_rng(3).integers(0, 40, STEPS + 4).tolist()
     for n in range(1, len(session) + 1):
         latest_first = np.array(session[:n][::-1], np.int32)
         query = warm.query(latest_first)
@@ -117,3 +117,4 @@ def test_one_more_event_is_one_more_step_and_a_query_has_the_same_bits_whoever_a
     assert encoders[0].steps == STEPS
     assert encoders[1].steps == STEPS * (STEPS + 1) // 2
     assert encoders[0].encoded == encoders[1].encoded == len(session) - STEPS
+    assert len(warm._queries) == 1 + len(session) - STEPS, "of what has gone on, only the latest is kept"

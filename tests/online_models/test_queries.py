@@ -118,3 +118,14 @@ def test_one_more_event_is_one_more_step_and_a_query_has_the_same_bits_whoever_a
     assert encoders[1].steps == STEPS * (STEPS + 1) // 2
     assert encoders[0].encoded == encoders[1].encoded == len(session) - STEPS
     assert len(warm._queries) == 1 + len(session) - STEPS, "of what has gone on, only the latest is kept"
+
+
+def test_a_session_that_fills_what_the_encoder_looks_at_is_not_stepped_through_again_and_again(tmp_path: Path) -> None:
+    artefact(tmp_path / "a", IDS, vectors_of(GROUPS))
+    ready = prepare(tmp_path / "a")
+    counting = Counting(ready.artefact.vectors)
+    counting.length = 6
+    v = Version(dataclasses.replace(ready, encoder=counting), table_of())
+    for n in range(1, 13):
+        v.query(np.arange(n, dtype=np.int32)[::-1])
+    assert (counting.steps, counting.encoded) == (5, 7)

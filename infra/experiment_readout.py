@@ -154,10 +154,12 @@ class Follower:
 
 
 def cut_short(client: Any, parts: Sequence[Any], since_ms: int) -> list[str]:
-    """The topics of ``parts`` that have lost records (retention), all that is left of a partition being written since ``since_ms``."""
-    firsts = client.beginning_offsets(parts)
-    left = client.offsets_for_times({part: since_ms for part, first in firsts.items() if first > 0})
-    return sorted({part.topic for part, found in left.items() if found is not None and found.offset <= firsts[part]})
+    """The topics of ``parts`` that have lost records (retention) and of a partition hold none from before ``since_ms``, or none at all."""
+    firsts = {part: first for part, first in client.beginning_offsets(parts).items() if first > 0}
+    ends = client.end_offsets(list(firsts))
+    since = client.offsets_for_times(dict.fromkeys(firsts, since_ms))
+    starts = {part: ends[part] if since[part] is None else since[part].offset for part in firsts}
+    return sorted({part.topic for part, first in firsts.items() if starts[part] <= first})
 
 
 def looks(
@@ -167,20 +169,29 @@ def looks(
     """The sums as of now, and then, unless ``every_s`` is None, every so many seconds until the caller stops."""
     names = settings.topics
     parts = topics.require(settings, names.events, names.recommendations, names.experiments)
+    if partitions and (missing := partitions - {p.partition for p in parts if p.topic == names.events}):
+        there = ", ".join(str(p.partition) for p in parts if p.topic == names.events)
+        raise InputError(
+            f"partitions of {names.events} ({there})", ", ".join(map(str, sorted(missing))), "correct --partition"
+        )
     # The broker has checked each record; to check it here again, in Python, takes three times as long as all the rest.
     with topics.consumer(settings, check_crcs=False) as client:
         client.assign(parts)
         client.seek_to_beginning(*parts)
-        if short := cut_short(client, [p for p in parts if p.topic != names.experiments], experiment.created):
-            log.warning(
-                "headrace: of %s what was first written since the experiment began is deleted already (retention): it is not counted",
-                ", ".join(short),
-            )
         lists = sum(part.topic == names.recommendations for part in parts)
         events = sum(part.topic == names.events for part in parts)
         readout = Readout(experiment.definition, period_s, partitions, experiment.created, lists, events, max_users)
         follower = Follower(settings, client, experiment, readout)
+        told: list[str] = []
         while True:
+            short = cut_short(client, [p for p in parts if p.topic != names.experiments], experiment.created)
+            if short != told:
+                log.warning(
+                    "headrace: of %s what was written when the experiment began is deleted already (retention): what has not been read "
+                    "before is not counted, and a list whose event is gone counts as shown, without a click",
+                    ", ".join(short),
+                )
+                told = short
             follower.catch_up(parts)
             yield follower.experiment, readout.tally()
             if every_s is None:
@@ -189,6 +200,12 @@ def looks(
             until = time.monotonic() + every_s
             while time.monotonic() < until:
                 follower.poll()
+
+
+def not_counted(settings: Settings, tally: Tally) -> list[int]:
+    """Partitions of topic `events` that hold records of which none is in the sums."""
+    ends = topics.end_offsets(settings, topics.require(settings, settings.topics.events))
+    return sorted(p.partition for p, end in ends.items() if end and p.partition not in tally.partitions)
 
 
 def merged(experiment: Experiment, files: Sequence[Path]) -> Tally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from secrets import token_hex
 
 from online_models.errors import InputError
 
@@ -18,11 +19,13 @@ def write_whole(path: Path, content: bytes) -> None:
         if target.exists() and not target.is_file():
             path.write_bytes(content)
             return
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = target.with_name(f".{target.name}.{token_hex(8)}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:  # a new one: nobody has put a link there
                 file.write(content)
                 file.flush()
+                if target.exists():
+                    os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
                 os.fsync(file.fileno())
             temporary.replace(target)
         finally:

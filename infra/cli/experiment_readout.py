@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from infra.cli.helps import Command
 from infra.cli.parameters import TUNING, Duration
@@ -105,10 +106,14 @@ def command(
     from streams.readout.result import read_out
 
     recorded = file is not None or log is not None or published is not None
-    if recorded and (file is None or log is None or published is None or watch or act):
-        raise click.UsageError("--file, --log and --published go together, without --watch and --act")
-    if merge and (watch or act or partitions):
-        raise click.UsageError("--merge adds sums that were saved: it goes without --watch, --act and --partition")
+    if recorded and (file is None or log is None or published is None or watch or act or merge or partitions):
+        raise click.UsageError(
+            "--file, --log and --published go together, without --watch, --act, --merge and --partition"
+        )
+    if merge and (watch or act or partitions or _given("period", "max_users")):
+        raise click.UsageError(
+            "--merge adds sums that were saved: it goes without --watch, --act, --partition, --period and --max-users"
+        )
     if act and partitions:
         raise click.UsageError("--act goes by all partitions: leave --partition out")
     if (name is None) != recorded:
@@ -140,6 +145,12 @@ def command(
             click.echo(f"headrace: {changed.definition.name} was {what}: {changed.reason}", err=True)
 
 
+def _given(*options: str) -> bool:
+    """Whether one of them was named, on the command line or in the environment."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(option) is not ParameterSource.DEFAULT for option in options)
+
+
 def _looks(
     settings: Settings, name: str | None, file: Path | None, log: str | None, published: str | None, period_s: int,
     partitions: tuple[int, ...], merge: tuple[Path, ...], every_s: float | None, max_users: int,
@@ -155,5 +166,12 @@ def _looks(
         raise InputError("the name of an experiment", "none", "see `headrace experiment list`")
     experiment = experiments.find(experiments.read(settings), name)
     if merge:
-        return [(experiment, experiment_readout.merged(experiment, merge))]
+        tally = experiment_readout.merged(experiment, merge)
+        if left := experiment_readout.not_counted(settings, tally):
+            told = ", ".join(map(str, left))
+            click.echo(
+                f"headrace: nothing was counted of partitions {told} of events, which hold records: a part of it all",
+                err=True,
+            )
+        return [(experiment, tally)]
     return experiment_readout.looks(settings, experiment, period_s, frozenset(partitions) or None, every_s, max_users)

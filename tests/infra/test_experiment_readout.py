@@ -133,6 +133,8 @@ def test_looks_without_a_pause_are_refused(every: str) -> None:
         ("--merge FILE --act", "--merge adds sums"),
         ("--merge FILE --watch", "--merge adds sums"),
         ("--merge FILE --partition 0", "--merge adds sums"),
+        ("--merge FILE --period 1h", "--merge adds sums"),
+        ("--merge FILE --max-users 9", "--merge adds sums"),
         ("--act --partition 0", "all partitions"),
     ],
 )
@@ -141,6 +143,13 @@ def test_nobody_acts_on_a_part_of_the_sums(tmp_path: Path, more: str, said: str)
     found = CliRunner().invoke(command, ["readout", "x", *more.replace("FILE", str(tmp_path / "sums.json")).split()])
     assert found.exit_code == 2
     assert said in found.stderr
+
+
+@pytest.mark.parametrize("more", ["--merge sums.json", "--partition 5", "--act", "--watch"])
+def test_what_files_do_not_go_with_is_not_passed_over(more: str) -> None:
+    found = CliRunner().invoke(command, ["readout", "--file", "x", "--log", "l", "--published", "p", *more.split()])
+    assert found.exit_code == 2
+    assert "--file, --log and --published go together, without" in found.stderr
 
 
 def test_a_look_that_is_one_of_many_says_when_it_was(capsys: pytest.CaptureFixture[str]) -> None:

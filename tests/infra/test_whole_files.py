@@ -42,6 +42,16 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
+def test_who_may_read_it_stays_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    write_whole(file, b"one")
+    (tmp_path / "plain").write_bytes(b"")
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    file.chmod(0o604)
+    write_whole(file, b"two")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o604
+
+
 def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -13,6 +13,7 @@ from kafka import TopicPartition
 from infra import experiment_readout, experiments, topics
 from infra.experiment_readout import Follower
 from infra.settings import Settings
+from online_models.errors import InputError
 from streams.contracts.experiments import Experiment
 from streams.experiment_rules import alone, ramp, stop
 from streams.readout import join
@@ -75,6 +76,10 @@ def test_each_look_goes_on_from_the_one_before(settings: Settings, experiment: E
     assert once.plain() == second.plain() == _folded(t, 35).plain()
     [(_, other)] = experiment_readout.looks(settings, experiment, 86_400, frozenset({1}), None)
     assert (other.events, other.partitions) == (0, set())
+    assert experiment_readout.not_counted(settings, once) == [], "the second partition holds nothing"
+    assert experiment_readout.not_counted(settings, other) == [0]
+    with pytest.raises(InputError, match=r"partitions of .*events \(0, 1\), got 7; correct --partition"):
+        next(experiment_readout.looks(settings, experiment, 86_400, frozenset({1, 7}), None))
 
 
 def test_events_that_are_far_ahead_of_their_lists_are_not_read(
@@ -124,14 +129,17 @@ def test_what_retention_has_deleted_is_warned_of(
     [(_, left)] = looking()
     assert left.events < whole.events
     [warning] = caplog.records
-    assert f"of {settings.topics.events} what was first written since" in warning.getMessage()
+    assert f"of {settings.topics.events} what was written when the experiment began is deleted" in warning.getMessage()
 
 
-def test_a_topic_is_cut_short_where_its_oldest_record_is_younger_than_the_experiment() -> None:
-    whole, old, short, silent = (TopicPartition(name, 0) for name in ("whole", "old", "short", "silent"))
-    at = {old: SimpleNamespace(offset=12), short: SimpleNamespace(offset=10), silent: None}
-    client = SimpleNamespace(
-        beginning_offsets=lambda parts: {whole: 0, old: 10, short: 10, silent: 10},
-        offsets_for_times=lambda times: {part: at[part] for part in times},
+def test_a_topic_is_cut_short_where_nothing_is_left_from_before_the_experiment() -> None:
+    whole, old, short, quiet, emptied = (
+        TopicPartition(name, 0) for name in ("whole", "old", "short", "quiet", "emptied")
     )
-    assert experiment_readout.cut_short(client, [whole, old, short, silent], 5) == ["short"]
+    since = {old: SimpleNamespace(offset=12), short: SimpleNamespace(offset=10), quiet: None, emptied: None}
+    client = SimpleNamespace(
+        beginning_offsets=lambda parts: {whole: 0, old: 10, short: 10, quiet: 10, emptied: 10},
+        end_offsets=lambda parts: {part: {quiet: 11, emptied: 10}.get(part, 20) for part in parts},
+        offsets_for_times=lambda times: {part: since[part] for part in times},
+    )
+    assert experiment_readout.cut_short(client, [whole, old, short, quiet, emptied], 5) == ["emptied", "short"]

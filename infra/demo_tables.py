@@ -45,6 +45,13 @@ BEFORE_AND_AFTER = (
 )
 
 
+BEHIND_MS = 500.0
+FELL_BEHIND = (
+    "The workers fell behind at this rate: other work took the machine, or it was faster while the rate was chosen. So most of this is "
+    "waiting in line; an event by itself takes some tens of milliseconds (docs/benchmarks.md)."
+)
+
+
 def figures(console: Console, shop: demo.Shop, speed: float, steady: Measured) -> None:
     """Speed and latency."""
     rate, p50, p99 = steady.rate, steady.p50, steady.p99
@@ -57,6 +64,8 @@ def figures(console: Console, shop: demo.Shop, speed: float, steady: Measured) -
     table.add_row("latency, event read → list handed to the producer: p50", f"{p50:,.1f} ms")
     table.add_row("latency, event read → list handed to the producer: p99", f"{p99:,.1f} ms")
     console.print(table)
+    if p50 > BEHIND_MS:
+        console.print(FELL_BEHIND, style="dim")
 
 
 def quality(console: Console, rows: dict[str, dict[str, float]]) -> None:

@@ -115,7 +115,9 @@ def _of_variants(d: Definition, lists: Collection[str], versions: Collection[str
         yield from _unknown(f"sources of {v.name}", v.sources or (), lists, "the lists that there are")
         yield from _unknown(f"blend of {v.name}", v.blend.add if v.blend else (), lists, "the lists that there are")
         models = [] if v.model is None else [v.model]
-        yield from _unknown(f"model of {v.name}", models, {NO_MODEL, *versions}, "a version announced, or none")
+        yield from _unknown(
+            f"model of {v.name}", models, {NO_MODEL, *versions}, "`none`, or a version that was announced"
+        )
         if v.sources is not None and not v.sources:
             yield f"at least one source for {v.name}", "none", "name some, or leave `sources` out"
         if v.model == NO_MODEL and v.sources == (DEEP,):

@@ -41,11 +41,15 @@ def begin(
     """
     running = [e for e in present.values() if e.state == "running"]
     if definition.name in present:
-        was = "runs" if present[definition.name].state == "running" else "was stopped and can still be read out"
+        runs = present[definition.name].state == "running"
+        was = "runs" if runs else "was stopped and can still be read out"
+        remedy = (
+            "`headrace experiment ramp` changes its shares; stop it first to delete it"
+            if runs
+            else "or delete that one"
+        )
         raise InputError(
-            "a name that no experiment has had",
-            f"{definition.name!r}, which {was}",
-            "choose another name, or delete that one",
+            "a name that no experiment has had", f"{definition.name!r}, which {was}", f"choose another name; {remedy}"
         )
     check(definition, lists, versions)
     if definition.end is not None and definition.end <= now_ms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from infra.cli.bars import Bars
@@ -132,7 +135,12 @@ def quality(
             results.append(bench.run(plan, setup, wish, bars.watch(plan)))
             if out is not None:
                 _write(out, results)
-    click.echo(tables.page(results), nl=False)
+    if out is not None:
+        click.echo(f"{out}, {out.with_suffix('.md')}, {out.with_suffix('.svg')}: written", err=True)
+    if sys.stdout.isatty():
+        Console().print(Markdown(tables.page(results)))
+    else:
+        click.echo(tables.page(results), nl=False)
 
 
 def _write(out: Path, results: list[dict[str, Any]]) -> None:

@@ -112,7 +112,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
             demo_tables.model(console, watch, models.overview, play, retrain)
         demo_tables.experiment(console, result)
         if keep:
-            _stay(console, settings, workers, readout)
+            _stay(console, settings, workers, readout, next(iter(demo.typical_users(shop))))
 
 
 def _play(
@@ -213,13 +213,17 @@ def _now(
     return table
 
 
-def _stay(console: Console, settings: Settings, workers: list[Service], readout: Path) -> None:
+def _stay(console: Console, settings: Settings, workers: list[Service], readout: Path, user: str) -> None:
     console.print(f"\nStill running. Broker {settings.broker}, Redis {redact(settings.redis)}")
     for worker in workers:
-        console.print(f"  curl 'http://{worker.address}/recommendations/1?k=5&expose=false'")
+        console.print(f"  curl 'http://{worker.address}/recommendations/{user}?k=5&expose=false'")
     prefix = f" --topic-prefix {settings.topic_prefix}" if settings.topic_prefix else ""
     again = f"headrace experiment readout {readout.stem} --broker {settings.broker}{prefix} --tuning {TUNING}"
     console.print(f"  {again}", soft_wrap=True)
+    console.print(
+        f"  headrace experiment stop {readout.stem} --broker {settings.broker}{prefix}  # before users of yours come",
+        soft_wrap=True,
+    )
     console.print(f"  read-out as a page, until this ends: {readout}", soft_wrap=True)
     console.print("Ctrl-C stops everything.")
     sys.stdout.flush()

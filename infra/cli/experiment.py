@@ -91,17 +91,25 @@ def start(file: Path, dry_run: bool, settings: Settings) -> None:
     "ramp",
     short_help="Change weights or traffic.",
     examples=[
-        "headrace experiment ramp knn-off --weights control=50,without=50",
         "headrace experiment ramp knn-off --traffic 0.5",
+        "headrace experiment ramp knn-off --weights control=50,without=50",
     ],
 )
 @_NAME
-@click.option("--weights", type=Weights(), default={}, help="Relative weights; variants not named keep theirs.")
+@click.option(
+    "--weights",
+    type=Weights(),
+    default={},
+    help="Relative weights; variants not named keep theirs. Begins the read-out anew.",
+)
 @click.option("--traffic", metavar="SHARE", type=click.FloatRange(0, 1), help="Share of all units that take part.")
 @_REASON
 @with_settings
 def ramp(name: str, weights: dict[str, float], traffic: float | None, reason: str, settings: Settings) -> None:
-    """Give the variants of NAME other shares. No unit leaves a variant that grows."""
+    """Give the variants of NAME other shares. No unit leaves a variant that grows.
+
+    More traffic keeps what was counted. Other proportions make the read-out begin anew, but a bandit's.
+    """
     from infra import experiments
     from infra.experiment_shown import shares
     from streams import experiment_rules

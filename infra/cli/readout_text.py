@@ -45,8 +45,8 @@ def show(result: Result, watched: bool) -> None:
         )
     if result.changes:
         out.print(
-            f"proportions were changed {result.changes} times: what was found since then is judged at {result.alpha:.2g}, so that all the "
-            "stretches together are wrong hardly more often than one"
+            f"proportions were changed {_times(result.changes)}: what was found since then is judged at {result.alpha:.2g}, so that all "
+            "the stretches together are wrong hardly more often than one"
         )
     level = f"{100 * (1 - result.alpha):.4g}%"
     columns = (
@@ -73,10 +73,8 @@ def show(result: Result, watched: bool) -> None:
     print_table(out, f"effects, relative to {result.control}", columns, rows)
     for line in _legend(result, rows):
         out.print(f"[dim]{line}[/]")
-    for m in result.metrics:
-        for c in m.variants:
-            if why := _no_result(c):
-                out.print(f"no result yet for {m.metric} of {c.variant}: {why}")
+    for why, compared in _no_results(result).items():
+        out.print(f"no result yet for {', '.join(compared)}: {why}")
     for s in result.splits:
         since = f"change {s.ramp} of shares" if s.ramp else "as begun"
         out.print(f"shares, ramp {s.ramp} ({since}): {_share_words(s)}")
@@ -106,8 +104,18 @@ def _legend(result: Result, rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"p: adjusted for the number of variants ({result.correction})"
 
 
-def _no_result(c: Compared) -> str:
-    return c.effect.message if isinstance(c.effect, NoResult) else ""
+def _no_results(result: Result) -> dict[str, list[str]]:
+    """Why there is no result, and for which variants of which metrics."""
+    found: dict[str, list[str]] = {}
+    for m in result.metrics:
+        for c in m.variants:
+            if isinstance(c.effect, NoResult):
+                found.setdefault(c.effect.message, []).append(f"{m.metric} of {c.variant}")
+    return found
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 def _preference(p: Preferred) -> str:

@@ -33,7 +33,7 @@ def page(result: Result) -> str:
     body = [
         f"<header><h1>{title}</h1><p class='sub'>{escape(result.state)}; units first exposed: {units}; {result.lists:,} lists, "
         f"{result.events:,} events{until}.</p></header>"
-        f"<p class='note{_TONE.get(result.decision, '')}'><b>{escape(result.verdict)}</b></p>",
+        f"<p class='note{_TONE.get(result.decision, '')}'><b>{escape(result.verdict)}</b></p>{_anew(result)}",
         *(
             (_preference(result.preference),)
             if result.preference
@@ -44,6 +44,16 @@ def page(result: Result) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} – Headrace experiment</title>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<style>{STYLE}{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _anew(result: Result) -> str:
+    """Which units are compared, where it is not all."""
+    if not result.since:
+        return ""
+    return (
+        f"<p class='sub'>Compared are units first exposed since ramp {result.since}: before, proportions were others, or are not known "
+        "any more. Above stand all units.</p>"
     )
 
 

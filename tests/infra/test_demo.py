@@ -257,7 +257,7 @@ def test_a_password_stands_in_no_command_line_and_on_no_screen(
 
     monkeypatch.setattr(time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        shown._stay(Console(), settings, [], tmp_path / "repeats.html")
+        shown._stay(Console(), settings, [], tmp_path / "repeats.html", "7")
     said = capsys.readouterr().out
     assert "redis://***@cache:6379/0" in said
     assert "s3cr3t" not in said

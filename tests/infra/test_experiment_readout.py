@@ -114,8 +114,9 @@ def run(tmp_path: Path, *more: str) -> str:
 def test_what_is_read_out_of_files_is_recorded_and_says_why_there_is_no_result(tmp_path: Path) -> None:
     text = run(tmp_path)
     assert "x (recorded): control 20, new 20 units; 240 lists, 240 events until 2014-05-13 20:52:20 UTC" in text
-    assert "no result yet for ctr of new: 20 units, at least 100 are needed" in text
-    assert "no result yet for revenue of new" in text
+    few = "no result yet for ctr of new, conversion of new, revenue of new, hr@20 of new: 20 units, at least 100 are needed"
+    assert text.count("at least 100 are needed") == 2, "once for all of them, and in the verdict"
+    assert few in text
     told = json.loads(run(tmp_path, "--json", "--correction", "bh"))
     assert (told["state"], told["correction"]) == ("recorded", "bh")
 

@@ -85,7 +85,8 @@ def command(
         show(found, metric)
     if found.before:
         click.echo(
-            f"{found.before} of the trials are of an earlier run, kept in {state}: remove it to search anew", err=True
+            f"{found.before} of the trials are of an earlier run, kept in {state}; their time counts. Remove it to search anew",
+            err=True,
         )
     click.echo(f"{out}: settings for `headrace replay {log} --config {out}`", err=True)
 

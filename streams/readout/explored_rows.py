@@ -44,8 +44,9 @@ class Joined:
 
     Lists that explored, of which one that was published again counts once. ``rows``: with their event and the candidate's list;
     ``variants``: those by what they were made under. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
-    has no list for their event. Rows without what came of them: ``named_another``, whose user's next event names another list, and
-    ``shown_another``, whose user was given a list over HTTP before it and where it names none.
+    has no list for their event. ``of_impressions``: their event is an impression, of another list that the user is looking at. ``late``:
+    their event is older than one of the same user before it. Rows without what came of them: ``named_another``, whose user's next event
+    names a list that is none of the rows, and ``shown_another``, whose user was given a list over HTTP before it and where it names none.
 
     Records, so that a copy counts as well. ``over_http``: lists asked for over HTTP, which answer no event. ``not_explored``: without a
     propensity of the first place alone. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
@@ -55,6 +56,8 @@ class Joined:
     rows: int = 0
     no_event: int = 0
     no_candidate: int = 0
+    of_impressions: int = 0
+    late: int = 0
     over_http: int = 0
     not_explored: int = 0
     unreadable: int = 0
@@ -71,6 +74,8 @@ def told(found: Joined) -> str:
     return _words(
         (found.no_event, "lists explored, but their event is not among the events"),
         (found.no_candidate, "lists explored, but the candidate has no list for their event"),
+        (found.of_impressions, "lists explored, but answer impressions"),
+        (found.late, "lists explored, but their event is older than one before it"),
         (found.over_http, "records of lists asked for over HTTP"),
         (found.not_explored, "records of lists without exploration"),
         (found.forced, "records of lists of testers (`forced`)"),

@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable
+from heapq import nlargest
 
 import msgspec
 import numpy as np
@@ -34,6 +35,7 @@ class _Item(msgspec.Struct, frozen=True):
     item_id: str
     score: float
     variant: str | None = None
+    place: int | None = None
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -133,9 +135,11 @@ def _explored(
             found.forced += 1
         elif not _asked_for(made, experiment, variant):
             found.of_others += 1
+        elif (place := _place(made)) is None:
+            found.ties += 1
         elif made.caused_by.event_id not in kept:
             moment = _moment(made.user_id, made.caused_by)
-            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, moment, _row(made))
+            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, moment, _row(made, place))
     moments = np.fromiter((each.moment for each in kept.values()), np.uint64, len(kept))
     for each, another in zip(kept.values(), np.isin(moments, np.frombuffer(asked, np.uint64)), strict=True):
         each.another = bool(another)
@@ -160,10 +164,19 @@ def _moment(user_id: str, at: _Cause | _After) -> int:
     return hash_id(f"{at.partition}/{at.offset}/{user_id}")
 
 
-def _row(made: _List) -> Row:
+def _place(made: _List) -> int | None:
+    """Where the first item stood before the draw. Where the list does not say so, scores do, unless the best two are the same: None. That
+    is so whatever was drawn, so that to leave such lists out does not make the others a choice of draws."""
+    first, n = made.items[0], len(made.items)
+    if first.place is not None and 0 <= first.place < n:
+        return first.place
+    best = nlargest(2, (item.score for item in made.items))
+    return None if n > 1 and best[0] == best[1] else sum(item.score > first.score for item in made.items)
+
+
+def _row(made: _List, place: int) -> Row:
     """Without the candidate's list. Lists name the same items again and again: one text does for all that are alike."""
     first, rest = made.items[0], made.items[1:]
-    place = sum(item.score > first.score for item in rest)
     order = [sys.intern(item.item_id) for item in rest]
     order.insert(place, sys.intern(first.item_id))
     variant = "+".join(f"{e.name}/{e.variant}" for e in made.experiments)

@@ -162,3 +162,5 @@ def test_an_event_of_another_user_with_the_same_id_does_not_take_a_list(plain) -
     assert (found.rows, found.no_event) == (60, 0)
     rows, found = joined([other, *events[2:]], published, candidate)
     assert (found.rows, found.no_event) == (59, 1)
+    rows, found = joined([other, *events[2:]], published, candidate[2:])
+    assert (found.rows, found.no_event, found.no_candidate) == (59, 0, 1), "for one reason only"

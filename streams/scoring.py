@@ -127,11 +127,11 @@ def bonus_of(models: Models) -> FloatArray | None:
     return out
 
 
-def explore(ranked: Ranked, rate: float, draw: str) -> float | None:
+def explore(ranked: Ranked, rate: float, draw: str) -> tuple[int, float] | None:
     """With probability ``rate`` give the first place to an item of the list, each as likely; those above it move down by one.
 
-    The draw is a function of the text ``draw``. Returns the probability with which the item now first came there: ``rate / n``,
-    and ``1 - rate`` more for the best one, of a list of ``n``. None where the list is empty.
+    The draw is a function of the text ``draw``. Returns the place that the item now first had, and the probability with which it came
+    there: ``rate / n``, and ``1 - rate`` more for the best one, of a list of ``n``. None where the list is empty.
     """
     n = len(ranked.rows)
     if n == 0:
@@ -140,4 +140,4 @@ def explore(ranked: Ranked, rate: float, draw: str) -> float | None:
     place = (drawn >> 32) * n >> 32 if (drawn & 0xFFFFFFFF) < rate * 2.0**32 else 0
     for values in (ranked.rows, ranked.at, ranked.scores):
         values[: place + 1] = np.roll(values[: place + 1], 1)
-    return rate / n + (1.0 - rate if place == 0 else 0.0)
+    return place, rate / n + (1.0 - rate if place == 0 else 0.0)

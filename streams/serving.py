@@ -97,8 +97,13 @@ class Server:
     ) -> tuple[list[RecommendedItem], Version | None, Ranked, float | None]:
         version = self._version_for(state.user_id, treatment)
         ranked = self._scorer_for(treatment).rank(state, now, k, self._x, version, treatment)
-        propensity = explore(ranked, treatment.explore, name) if treatment.explore else None
-        return self.reasoned(ranked, state, self._x), version, ranked, propensity
+        drawn = explore(ranked, treatment.explore, name) if treatment.explore else None
+        items = self.reasoned(ranked, state, self._x)
+        if drawn is None:
+            return items, version, ranked, None
+        place, propensity = drawn
+        items[0] = msgspec.structs.replace(items[0], place=place)
+        return items, version, ranked, propensity
 
     def reasoned(self, ranked: Ranked, state: UserState, x: FloatArray) -> list[RecommendedItem]:
         """The items of a ranked list with the source that speaks loudest for each, and the reason in words."""

@@ -23,13 +23,15 @@ class After(msgspec.Struct, frozen=True):
 
 class RecommendedItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One place of a list. ``source`` is the candidate source that speaks loudest for it, ``reason`` says so in words.
-    ``variant``: whose pick it is, where two variants share the list."""
+    ``variant``: whose pick it is, where two variants share the list. ``place``: of the first item of a list that explores, where it stood
+    before the draw (0: at the top)."""
 
     item_id: str
     score: float
     source: str
     reason: str
     variant: str | None = None
+    place: int | None = None
 
 
 class ModelVersion(msgspec.Struct, frozen=True):

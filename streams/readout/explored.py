@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from heapq import nlargest
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from streams.contracts.reading import UNREADABLE
 from streams.validate import validate
 
 from .explored_rows import Joined, Row, told
+from .explored_turns import Kept, Turns
 
 PLACES = 200
 """Most of a list."""
@@ -34,6 +35,7 @@ class _Item(msgspec.Struct, frozen=True):
     item_id: str
     score: float
     variant: str | None = None
+    place: int | None = None
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -67,18 +69,6 @@ class _List(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_List).decode
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A list that explored. ``moment``: of its user and event, as `_moment` has it. ``another``: the user was given one over HTTP after
-    it, before their next event."""
-
-    request_id: str
-    user_id: str
-    moment: int
-    row: Row
-    another: bool = False
-
-
 def rows_of(
     events: Iterable[bytes | None],
     published: Iterable[bytes | None],
@@ -101,8 +91,18 @@ def rows_of(
     found = Joined()
     kept = _explored(published, experiment, variant, found)
     _put_beside(kept, candidate, found)
-    rows = _rows(events, kept, judged, attribution_ms, found)
-    found.rows, found.no_event = len(rows), len(kept)
+    turns = Turns(judged, attribution_ms, found)
+    for number, raw in enumerate(events):
+        event = validate(raw, None, str(number + 1))
+        if isinstance(event, Event):
+            answer = kept.get(event.event_id)
+            turns.take(event, answer if answer is not None and answer.user_id == event.user_id else None)
+    for each in kept.values():
+        if not each.met:
+            found.no_event += bool(each.row.other)
+            found.no_candidate += not each.row.other
+    rows = turns.rows
+    found.rows = len(rows)
     found.variants = dict(sorted(Counter(row.variant for row in rows if row.variant).items()))
     if not rows:
         raise InputError(
@@ -117,9 +117,9 @@ def rows_of(
 
 def _explored(
     published: Iterable[bytes | None], experiment: str | None, variant: str | None, found: Joined
-) -> dict[str, _Kept]:
+) -> dict[str, Kept]:
     """The lists that explored, by event."""
-    kept: dict[str, _Kept] = {}
+    kept: dict[str, Kept] = {}
     asked = array("Q")
     for raw in published:
         made = _read(raw)
@@ -135,9 +135,11 @@ def _explored(
             found.forced += 1
         elif not _asked_for(made, experiment, variant):
             found.of_others += 1
+        elif (place := _place(made)) is None:
+            found.ties += 1
         elif made.caused_by.event_id not in kept:
             moment = _moment(made.user_id, made.caused_by)
-            kept[made.caused_by.event_id] = _Kept(made.request_id, made.user_id, moment, _row(made))
+            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, moment, _row(made, place))
     moments = np.fromiter((each.moment for each in kept.values()), np.uint64, len(kept))
     for each, another in zip(kept.values(), np.isin(moments, np.frombuffer(asked, np.uint64)), strict=True):
         each.another = bool(another)
@@ -162,10 +164,19 @@ def _moment(user_id: str, at: _Cause | _After) -> int:
     return hash_id(f"{at.partition}/{at.offset}/{user_id}")
 
 
-def _row(made: _List) -> Row:
+def _place(made: _List) -> int | None:
+    """Where the first item stood before the draw. Where the list does not say so, scores do, unless the best two are the same: None. That
+    is so whatever was drawn, so that to leave such lists out does not make the others a choice of draws."""
+    first, n = made.items[0], len(made.items)
+    if first.place is not None and 0 <= first.place < n:
+        return first.place
+    best = nlargest(2, (item.score for item in made.items))
+    return None if n > 1 and best[0] == best[1] else sum(item.score > first.score for item in made.items)
+
+
+def _row(made: _List, place: int) -> Row:
     """Without the candidate's list. Lists name the same items again and again: one text does for all that are alike."""
     first, rest = made.items[0], made.items[1:]
-    place = sum(item.score > first.score for item in rest)
     order = [sys.intern(item.item_id) for item in rest]
     order.insert(place, sys.intern(first.item_id))
     variant = "+".join(f"{e.name}/{e.variant}" for e in made.experiments)
@@ -173,8 +184,8 @@ def _row(made: _List) -> Row:
     return Row(made.timestamp, -1, tuple(order), place, made.propensity, (), variant=sys.intern(variant))
 
 
-def _put_beside(kept: dict[str, _Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
-    """The candidate's list to each; those that it has none for are taken out."""
+def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
+    """The candidate's list to each."""
     for raw in candidate:
         made = _read(raw)
         if made is None:
@@ -192,59 +203,6 @@ def _put_beside(kept: dict[str, _Kept], candidate: Iterable[bytes | None], found
             found.candidate_alone += 1
         else:
             each.row.other = tuple(sys.intern(item.item_id) for item in made.items[:JUDGED])
-    for event_id in [event_id for event_id, each in kept.items() if not each.row.other]:
-        del kept[event_id]
-        found.no_candidate += 1
-
-
-def _rows(
-    events: Iterable[bytes | None],
-    kept: dict[str, _Kept],
-    judged: frozenset[str],
-    attribution_ms: int,
-    found: Joined,
-) -> list[Row]:
-    """Takes the lists out of ``kept`` whose event is met."""
-    rows: list[Row] = []
-    latest: dict[str, _Kept] = {}
-    users: dict[str, int] = {}
-    for number, raw in enumerate(events):
-        event = validate(raw, None, str(number + 1))
-        if not isinstance(event, Event):
-            continue
-        before = _decided(latest, event)
-        if (
-            before is not None
-            and event.event_type in judged
-            and event.timestamp - before.row.timestamp <= attribution_ms
-        ):
-            _credit(before, event, found)
-        listed = kept.get(event.event_id)
-        if listed is not None and listed.user_id == event.user_id:
-            del kept[event.event_id]
-            listed.row.user = users.setdefault(event.user_id, len(users))
-            rows.append(listed.row)
-            latest[event.user_id] = listed
-    return rows
-
-
-def _decided(latest: dict[str, _Kept], event: Event) -> _Kept | None:
-    """The user's latest list, which their next event decides; an impression decides nothing, and a copy is no next event."""
-    before = latest.get(event.user_id)
-    if before is None or event.event_type == "impression" or event.timestamp <= before.row.timestamp:
-        return None
-    del latest[event.user_id]
-    return before
-
-
-def _credit(before: _Kept, event: Event, found: Joined) -> None:
-    """What the user did next is for the list that they say; if they say none, for this one where it was the only one."""
-    if event.request_id is None and before.another:
-        found.shown_another += 1
-    elif event.request_id in (None, before.request_id):
-        before.row.then = event.item_id
-    else:
-        found.named_another += 1
 
 
 def _read(raw: bytes | None) -> _List | None:

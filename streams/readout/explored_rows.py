@@ -44,19 +44,24 @@ class Joined:
 
     Lists that explored, of which one that was published again counts once. ``rows``: with their event and the candidate's list;
     ``variants``: those by what they were made under. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
-    has no list for their event. Rows without what came of them: ``named_another``, whose user's next event names another list, and
-    ``shown_another``, whose user was given a list over HTTP before it and where it names none.
+    has no list for their event. ``of_impressions``: their event is an impression, of another list that the user is looking at. ``late``:
+    their event is older than one of the same user before it. Rows without what came of them: ``named_another``, whose user's next event
+    names a list that is none of the rows, and ``shown_another``, whose user was given a list over HTTP before it and where it names none.
 
     Records, so that a copy counts as well. ``over_http``: lists asked for over HTTP, which answer no event. ``not_explored``: without a
-    propensity of the first place alone. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
+    propensity of the first place alone. ``ties``: do not say where their first item stood before the draw, and their best two have the
+    same score. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
     asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``unreadable``: no lists.
     """
 
     rows: int = 0
     no_event: int = 0
     no_candidate: int = 0
+    of_impressions: int = 0
+    late: int = 0
     over_http: int = 0
     not_explored: int = 0
+    ties: int = 0
     unreadable: int = 0
     candidate_alone: int = 0
     named_another: int = 0
@@ -71,8 +76,11 @@ def told(found: Joined) -> str:
     return _words(
         (found.no_event, "lists explored, but their event is not among the events"),
         (found.no_candidate, "lists explored, but the candidate has no list for their event"),
+        (found.of_impressions, "lists explored, but answer impressions"),
+        (found.late, "lists explored, but their event is older than one before it"),
         (found.over_http, "records of lists asked for over HTTP"),
         (found.not_explored, "records of lists without exploration"),
+        (found.ties, "records of lists whose best two have the same score, and that do not say which was drawn"),
         (found.forced, "records of lists of testers (`forced`)"),
         (found.of_others, "records of lists of another experiment or variant"),
         (found.candidate_alone, "records of lists only of the candidate"),

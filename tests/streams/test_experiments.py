@@ -79,11 +79,13 @@ def test_exploring_says_how_likely_the_first_place_was():
         if r.experiment.variant == "control":
             assert r.propensity is None
             continue
-        scores = [i.score for i in r.items]
-        best = scores[0] >= max(scores)
-        moved.append(not best)
+        first, *rest = r.items
+        moved.append(first.place > 0)
         assert 0 < r.propensity <= 1
-        assert (r.propensity > 0.5) == best or len(set(scores)) < len(scores)
+        assert (r.propensity > 0.5) == (first.place == 0)
+        before = [*rest[: first.place], first, *rest[first.place :]]
+        assert [i.score for i in before] == sorted((i.score for i in before), reverse=True)
+        assert all(i.place is None for i in rest)
         assert len({i.item_id for i in r.items}) == len(r.items)
     assert 0.3 < np.mean(moved) < 0.6
 
@@ -98,7 +100,7 @@ def test_propensities_are_frequencies():
     draws = 4_000
     for n in range(draws):
         ranked = pipeline.scorer.rank(state, pipeline.knowledge.now_ms, 20, x, None)
-        propensity = explore(ranked, 0.3, f"draw {n}")
+        _, propensity = explore(ranked, 0.3, f"draw {n}")
         first = pipeline.knowledge.items.ids[ranked.rows[0]]
         counts[first] += 1
         told[first] = propensity

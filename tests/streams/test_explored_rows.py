@@ -112,3 +112,44 @@ def test_a_list_over_http_in_another_partition_is_of_another_event() -> None:
     events, published, candidate = world(50)
     asked = asked_for(published[0], 0, after={"partition": 1, "offset": 0})
     assert rows_of(events, [*published, asked], candidate, JUDGED, 60_000)[1].shown_another == 0
+
+
+def test_a_list_says_what_was_drawn_also_where_scores_do_not() -> None:
+    """All items of a list have the same score, as where nothing names them and popular ones fill it up."""
+    events, published, candidate = world(100)
+    plain, _ = rows_of(events, published, candidate, JUDGED, 60_000)
+    flat, said = [], []
+    for raw in published:
+        items = [item | {"score": 1.0} for item in msgspec.json.decode(raw)["items"]]
+        flat.append(changed(raw, items=items))
+        said.append(changed(raw, items=[items[0] | {"place": "abcde".index(items[0]["item_id"])}, *items[1:]]))
+    rows, joined = rows_of(events, said, candidate, JUDGED, 60_000)
+    assert ([(r.order, r.place) for r in rows], joined.ties) == ([(r.order, r.place) for r in plain], 0)
+    with pytest.raises(InputError, match="100 records of lists whose best two have the same score"):
+        rows_of(events, flat, candidate, JUDGED, 60_000)
+
+
+def test_a_tie_at_the_top_leaves_lists_out_whatever_was_drawn() -> None:
+    """Otherwise those with the best two in the first place would be missing, and what these earn be held for nothing."""
+    events, published, candidate = world(200)
+    tied, out = [], set()
+    for n, raw in enumerate(published):
+        equal = [("a", "b"), ("b", "c"), ()][n // 2 % 3]  # the best two, two below, none
+        items = [i | ({"score": 4.0} if i["item_id"] in equal else {}) for i in msgspec.json.decode(raw)["items"]]
+        beyond = {"place": 5} if n == 4 else {}  # of no use
+        tied.append(changed(raw, items=[items[0] | beyond, *items[1:]]))
+        out |= {msgspec.json.decode(raw)["timestamp"]} if "a" in equal else set()
+    rows, joined = rows_of(events, tied, candidate, JUDGED, 60_000)
+    plain, _ = rows_of(events, published, candidate, JUDGED, 60_000)
+    assert joined.ties == 67
+    kept = [r for r in plain if r.timestamp not in out]
+    assert [(r.timestamp, r.order[r.place]) for r in rows] == [(r.timestamp, r.order[r.place]) for r in kept]
+    assert {r.order[r.place] for r in plain if r.timestamp in out} == set("abcde")
+    assert [(r.order, r.place) for n, r in enumerate(rows) if n % 2] == [
+        (r.order, r.place) for n, r in enumerate(kept) if n % 2
+    ]
+    alone = [changed(p, items=msgspec.json.decode(p)["items"][:1]) for p in published]
+    rows, joined = rows_of(
+        events, alone, [changed(c, items=[{"item_id": "a", "score": 1.0}]) for c in candidate], JUDGED, 60_000
+    )
+    assert (joined.rows, joined.ties, {r.place for r in rows}) == (200, 0, {0})

@@ -1,0 +1,102 @@
+"""Which list that explored a user's event is for: the one that it names, or the one that they were looking at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.contracts.events import Event
+
+from .explored_rows import Joined, Row
+
+
+@dataclass(slots=True)
+class Kept:
+    """A list that explored. ``moment``: 64 bits of its user and event. ``another``: the user was given one over HTTP after it, before
+    their next event. ``met``: its event was."""
+
+    request_id: str
+    user_id: str
+    moment: int
+    row: Row
+    another: bool = False
+    met: bool = False
+
+
+@dataclass(slots=True)
+class _User:
+    """Who has a row. ``newest``: the time of their newest event that is no impression. ``looking``: the list that answers it, if that is
+    a row."""
+
+    number: int
+    newest: int
+    looking: Kept | None = None
+
+
+class Turns:
+    """A fold of events, each user's in order, to ``rows``. ``judged``: types of events that a list is there for; ``attribution_ms``: how
+    long. What does not become a row, and why, is counted in ``found``.
+
+    A list earns the first thing that names it, or that names none and comes next.
+    """
+
+    def __init__(self, judged: frozenset[str], attribution_ms: int, found: Joined) -> None:
+        self.rows: list[Row] = []
+        self._judged, self._attribution_ms, self._found = judged, attribution_ms, found
+        self._users: dict[str, _User] = {}
+        self._named: dict[str, Kept] = {}
+
+    def take(self, event: Event, answer: Kept | None) -> None:
+        """``answer``: the list that answers the event, if it explored."""
+        if answer is not None and answer.met:
+            return  # a copy: no next event
+        user = self._users.get(event.user_id)
+        looks = event.event_type == "impression"
+        late = user is not None and not looks and event.timestamp < user.newest
+        if user is not None and not looks:
+            self._decide(user, event, late)
+        if answer is None:
+            return
+        answer.met = True
+        if looks or late:
+            # The user is on another list, which this one must not push out.
+            self._found.of_impressions += looks
+            self._found.late += late
+            if user is not None and user.looking is not None:
+                user.looking.another |= answer.another
+        elif not answer.row.other:
+            self._found.no_candidate += 1
+        else:
+            self._add(event, answer)
+
+    def _add(self, event: Event, answer: Kept) -> None:
+        user = self._users.setdefault(event.user_id, _User(len(self._users), event.timestamp))
+        user.looking = self._named[answer.request_id] = answer
+        answer.row.user = user.number
+        self.rows.append(answer.row)
+
+    def _decide(self, user: _User, event: Event, late: bool) -> None:
+        """What a user does next ends the turn of the list that they were looking at, whatever it is for; something late is not next."""
+        looking = user.looking
+        if not late:
+            user.newest, user.looking = event.timestamp, None
+        if event.event_type not in self._judged:
+            return
+        named = None if event.request_id is None else self._named.get(event.request_id)
+        if named is not None and self._is_in_time(named, event):
+            _credit(named, event)
+        elif late or looking is None or not self._is_in_time(looking, event):
+            return
+        elif event.request_id is not None:
+            self._found.named_another += 1
+        elif looking.another:
+            self._found.shown_another += 1
+        else:
+            _credit(looking, event)
+
+    def _is_in_time(self, shown: Kept, event: Event) -> bool:
+        return shown.user_id == event.user_id and event.timestamp - shown.row.timestamp <= self._attribution_ms
+
+
+def _credit(shown: Kept, event: Event) -> None:
+    if shown.row.then is None:
+        shown.row.then = event.item_id

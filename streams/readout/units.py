@@ -23,6 +23,7 @@ MOST = 1e12
 """Money beyond which a value is a slip, and counts as none."""
 JUDGED = 20
 """Places of a list that count."""
+NOTHING = (0.0,) * COLUMNS
 SAME = 1_000
 """Exposures that are alike of which one is kept for all."""
 
@@ -198,11 +199,11 @@ class Units:
         made.exposed = True
         if made.exposure is not None:
             name = made.exposure.unit or user_id
-            unit = user.units.get(name)
+            unit = self.users.unit(user, user_id, name)
             if unit is None:
-                before = self._before(user, now) if name == user_id else (0.0,) * COLUMNS
+                before = self._before(user, now) if name == user_id else NOTHING
                 unit = Unit(made.exposure.variant, made.exposure.ramp, now, before)
-                user.note_unit(name, unit)
+                self.users.add(user, name, unit)
             # Once a bandit's shares have moved, what a unit does is no part of the random split that it came under.
             if not self._by_ramp or unit.ramp == made.exposure.ramp:
                 unit.mixed |= unit.variant != made.exposure.variant

@@ -129,7 +129,7 @@ class Units:
             self._take_back(user, event)
             return
         if named is not None and now - named.timestamp > self._window:
-            self.unattributed += 1
+            self.unattributed += kind in self._judged
             return
         shown = named or self._latest(user, now)
         if kind in self._judged:

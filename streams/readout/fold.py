@@ -133,6 +133,11 @@ class Readout:
         resting, sessions = sum(users.resting for users in each), sum(users.sessions for users in each)
         return sum(users.active for users in each) + -(-resting // RESTING) + -(-sessions // SESSIONS)
 
+    @property
+    def strange(self) -> int:
+        """Lists of the experiment in a variant that its definition lacks; they are among the `lost`."""
+        return sum(part.units.strange for part in self._partitions.values())
+
     def tally(self) -> Tally:
         """The sums so far. Raises InputError as `Strangers.check` does."""
         self._strangers.check()
@@ -145,7 +150,8 @@ class Readout:
             part.units.earned = Counter({key: n for key, n in part.units.earned.items() if key[1] > tally.dropped})
         tally.earned = sum((part.units.earned for part in parts), Counter())
         tally.unattributed = sum(part.units.unattributed for part in parts)
-        tally.lost = self._join.late + self._strangers.lost + sum(part.units.users.missed for part in parts)
+        missed = sum(part.units.users.missed for part in parts)
+        tally.lost = self._join.late + self._strangers.lost + missed + self.strange
         tally.until_ms = max((part.latest for part in parts), default=0)
         tally.partitions = set(self._partitions)
         return tally

@@ -25,7 +25,8 @@ def show(result: Result, watched: bool) -> None:
     )
     if result.lost:
         out.print(
-            f"[bold]{result.lost:,} lists are not counted[/]: they, or what came of them, came too late, or for too many strangers"
+            f"[bold]{result.lost:,} lists are not counted[/]: they, or what came of them, came too late, or for too many "
+            "strangers, or they name no variant of it"
         )
     if result.mixed:
         out.print(f"{result.mixed:,} units saw several variants and are left out")

@@ -31,6 +31,8 @@ MAX_USERS = 300_000
 """Users remembered at a time."""
 RESTING = 16
 """Users who are silent for long that take no more room than one who is not."""
+SESSIONS = 8
+"""Sessions beyond the first of users who are not silent for long that take no more room than one user."""
 
 _decode = msgspec.json.Decoder(ListRecord).decode
 
@@ -125,9 +127,16 @@ class Readout:
 
     @property
     def users(self) -> int:
-        """Of whom something is remembered, as `max_users` counts them: `RESTING` who are silent for long are one."""
+        """Of whom something is remembered, as `max_users` counts them: `RESTING` who are silent for long are one, and of the others
+        `SESSIONS` beyond one of each."""
         each = [part.units.users for part in self._partitions.values()]
-        return sum(users.active for users in each) + -(-sum(users.resting for users in each) // RESTING)
+        resting, sessions = sum(users.resting for users in each), sum(users.sessions for users in each)
+        return sum(users.active for users in each) + -(-resting // RESTING) + -(-sessions // SESSIONS)
+
+    @property
+    def strange(self) -> int:
+        """Lists of the experiment in a variant that its definition lacks; they are among the `lost`."""
+        return sum(part.units.strange for part in self._partitions.values())
 
     def tally(self) -> Tally:
         """The sums so far. Raises InputError as `Strangers.check` does."""
@@ -141,7 +150,8 @@ class Readout:
             part.units.earned = Counter({key: n for key, n in part.units.earned.items() if key[1] > tally.dropped})
         tally.earned = sum((part.units.earned for part in parts), Counter())
         tally.unattributed = sum(part.units.unattributed for part in parts)
-        tally.lost = self._join.late + self._strangers.lost + sum(part.units.users.missed for part in parts)
+        missed = sum(part.units.users.missed for part in parts)
+        tally.lost = self._join.late + self._strangers.lost + missed + self.strange
         tally.until_ms = max((part.latest for part in parts), default=0)
         tally.partitions = set(self._partitions)
         return tally
@@ -181,7 +191,8 @@ class Readout:
     def _check_room(self) -> None:
         if self.users > self._max_users:
             raise InputError(
-                f"at most {self._max_users:,} users remembered at a time ({RESTING} who are silent for long count as one)",
+                f"at most {self._max_users:,} users remembered at a time ({RESTING} who are silent for long count as one, "
+                f"as do {SESSIONS} more sessions of one who is not)",
                 f"{self.users:,}",
                 "read partitions apart with --partition and --save and add them with --merge, or raise --max-users",
             )

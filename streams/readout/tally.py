@@ -70,7 +70,8 @@ class Tally:
         self.earned: Counter[tuple[str, int, int]] = Counter()
         """Of a bandit: variant, ramp and column → what all lists that were made then earned."""
         self.mixed = self.events = self.lists = self.unattributed = self.lost = 0
-        """``lost``: lists that could not be counted: they, or what came of them, came too late, or too many strangers asked for one."""
+        """``lost``: lists that could not be counted: they, or what came of them, came too late, too many strangers asked for one, or
+        they name a variant that the definition lacks."""
         self._ramps: set[int] = set()
         self.dropped = -1
         """The latest ramp whose sums are not kept any more."""

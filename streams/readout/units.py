@@ -10,7 +10,7 @@ import msgspec
 
 from online_models.items import hash_id
 from streams.contracts.events import Event
-from streams.contracts.experiments import Definition
+from streams.contracts.experiments import INTERLEAVED, Definition
 
 from .users import COLUMNS, DAY_MS, Exposed, Purchase, Shown, Unit, User, Users
 
@@ -23,6 +23,7 @@ MOST = 1e12
 """Money beyond which a value is a slip, and counts as none."""
 JUDGED = 20
 """Places of a list that count."""
+NOTHING = (0.0,) * COLUMNS
 SAME = 1_000
 """Exposures that are alike of which one is kept for all."""
 
@@ -61,6 +62,7 @@ class Units:
         self._clicks, self._conversions = frozenset(d.clicks), frozenset(d.conversions)
         self._judged = self._clicks | self._conversions
         self._sides = {v.name: n for n, v in enumerate(d.variants[:2])} if d.method == "interleave" else {}
+        self._variants = {INTERLEAVED} if d.method == "interleave" else {v.name for v in d.variants}
         self._on_impression = d.exposure == "impression"
         self._by_ramp = d.method == "bandit"
         self.users = Users(self._window + BEFORE_DAYS * DAY_MS)
@@ -69,6 +71,8 @@ class Units:
         """One object for all that say the same: variants and ramps are few."""
         self.earned: Counter[tuple[str, int, int]] = Counter()
         """Of a bandit, by variant, ramp and column: what all lists earned, of whichever units and whenever those came."""
+        self.strange = 0
+        """Lists in a variant that the definition lacks, which are in none."""
         self.unattributed = 0
         """Events that would have counted, but came too long after any list, or before the one they were older than."""
 
@@ -128,7 +132,7 @@ class Units:
             self._take_back(user, event)
             return
         if named is not None and now - named.timestamp > self._window:
-            self.unattributed += 1
+            self.unattributed += kind in self._judged
             return
         shown = named or self._latest(user, now)
         if kind in self._judged:
@@ -196,13 +200,16 @@ class Units:
         if made.exposed:
             return
         made.exposed = True
+        if made.exposure is not None and made.exposure.variant not in self._variants:
+            self.strange += 1
+            made.exposure = None
         if made.exposure is not None:
             name = made.exposure.unit or user_id
-            unit = user.units.get(name)
+            unit = self.users.unit(user, user_id, name)
             if unit is None:
-                before = self._before(user, now) if name == user_id else (0.0,) * COLUMNS
+                before = self._before(user, now) if name == user_id else NOTHING
                 unit = Unit(made.exposure.variant, made.exposure.ramp, now, before)
-                user.note_unit(name, unit)
+                self.users.add(user, name, unit)
             # Once a bandit's shares have moved, what a unit does is no part of the random split that it came under.
             if not self._by_ramp or unit.ramp == made.exposure.ramp:
                 unit.mixed |= unit.variant != made.exposure.variant

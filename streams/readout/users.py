@@ -11,8 +11,8 @@ import msgspec
 COLUMNS = 8
 """Of a unit: see `units`."""
 DAY_MS = 86_400_000
-KEPT_LISTS = KEPT_SESSIONS = 20
-"""Of a user: lists, for clicks that name theirs; sessions, for events that still belong to them."""
+KEPT_LISTS = 20
+"""Of a user, for clicks that name theirs."""
 KEPT_PURCHASES = 100
 """Of a user, for returns."""
 AHEAD = 100
@@ -46,6 +46,8 @@ class Unit:
     told: tuple[float, ...] | None = None
     counted: bool = False
     left: bool = False
+    seen_ms: int = 0
+    """The user's latest time when it was last exposed."""
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Purchase:
 
 @dataclass(slots=True)
 class User:
-    """``units`` by name, the one that came last at the end; ``bought`` in the experiment; ``past``: day → columns of what was outside."""
+    """``units`` by name, the one exposed last at the end; ``bought`` in the experiment; ``past``: day → columns of what was outside."""
 
     units: OrderedDict[str, Unit] = field(default_factory=OrderedDict)
     bought: list[Purchase] = field(default_factory=list)
@@ -103,12 +105,6 @@ class User:
         self.lists.append(made)
         del self.lists[:-KEPT_LISTS]
 
-    def note_unit(self, name: str, unit: Unit) -> None:
-        """A unit that has just been exposed for the first time."""
-        self.units[name] = unit
-        while len(self.units) > KEPT_SESSIONS:
-            self.units.popitem(last=False)
-
     def note_purchase(self, bought: Purchase) -> None:
         """The latest purchase in the experiment."""
         self.bought.append(bought)
@@ -117,7 +113,8 @@ class User:
 
 class Users:
     """Users by id. Of one who was silent for more than ``keep_ms``, so that nothing from before can count any more, the unit and the
-    purchases remain (a session is over then, and does not).
+    purchases remain (a session is over then, and does not). So is a session of a user who goes on without it for as long; all others are
+    remembered, however many a user has.
 
     Those whom `forget` finds are packed, so that they take little. Whoever comes back is what `at` would have found without, but for an
     event more than a day behind the clock: ``missed`` counts the lists that it might have been for.
@@ -127,6 +124,8 @@ class Users:
         self._keep = keep_ms
         self._known: OrderedDict[str, User] = OrderedDict()
         self._resting: dict[str, bytes] = {}
+        self.sessions = 0
+        """That are remembered of those who are active, but one of each."""
         self.missed = 0
 
     @property
@@ -147,10 +146,36 @@ class Users:
             user = self._known[user_id] = User() if packed is None else self._wake(user_id, packed, now)
         else:
             if now - user.last_ms > self._keep:
+                self.sessions -= _further(user)
                 user = self._known[user_id] = user.rested(user_id)
             self._known.move_to_end(user_id)
         user.last_ms = max(user.last_ms, now)
         return user
+
+    def unit(self, user: User, user_id: str, name: str) -> Unit | None:
+        """The user's unit of this name, which is exposed now; None if it is new: see `add`."""
+        before, over = _further(user), []
+        for each, unit in user.units.items():
+            if each == user_id:
+                continue
+            if user.last_ms - unit.seen_ms <= self._keep:
+                break
+            over.append(each)
+        for each in over:
+            del user.units[each]
+        self.sessions += _further(user) - before
+        found = user.units.get(name)
+        if found is not None:
+            found.seen_ms = user.last_ms
+            user.units.move_to_end(name)
+        return found
+
+    def add(self, user: User, name: str, unit: Unit) -> None:
+        """A unit that is exposed for the first time now."""
+        before = _further(user)
+        unit.seen_ms = user.last_ms
+        user.units[name] = unit
+        self.sessions += _further(user) - before
 
     def forget(self, clock: int) -> None:
         """Pack whoever is silent at ``clock`` (ms) by that of their partition. All units must have been handed over to the sums."""
@@ -159,6 +184,7 @@ class Users:
             user_id, user = next(iter(self._known.items()))
             if clock - user.last_ms > self._keep + DAY_MS:  # an event that comes late finds what it would have found
                 del self._known[user_id]
+                self.sessions -= _further(user)
                 packed = pack(user, user_id)
                 if packed is not None:
                     self._resting[user_id] = packed
@@ -173,6 +199,10 @@ class Users:
         if now - last_ms <= self._keep:
             self.missed += lists
         return user
+
+
+def _further(user: User) -> int:
+    return max(len(user.units) - 1, 0)
 
 
 _Packed = tuple[int, int, bool, list[tuple[str, int, int, int, list[float]]], list[tuple[int, int, float]]]

@@ -1,4 +1,5 @@
-"""What a read-out remembers: bytes of a user with so many lists of 20 items each, of one who is silent, and of a stranger's list."""
+"""What a read-out remembers: bytes of a user with so many lists of 20 items each, of one who is silent, of a session, and of a
+stranger's list."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ def command(users: int) -> None:
     for lists in (1, 5, 25):
         click.echo(f"| {lists} | {measured(users, lists) / 1e3:.1f} |")
     click.echo(f"| 25, silent for long | {measured(users, 25, rest=True) / 1e3:.2f} |")
+    click.echo(f"| one, each in a further session | {further_sessions(users) / 1e3:.2f} |")
     click.echo(f"| one, over HTTP, without an event | {strangers(users) / 1e3:.2f} |")
 
 
@@ -44,6 +46,24 @@ def measured(users: int, lists: int, rest: bool = False) -> float:
         tracemalloc.stop()
 
 
+def further_sessions(sessions: int) -> float:
+    """Bytes a session of one user, whose lists are as many as are kept of one in any case."""
+    readout, before = Readout(definition(unit="session")), 0
+    tracemalloc.start()
+    try:
+        for n in range(sessions + 100):
+            if n == 100:
+                readout.tally()
+                before = tracemalloc.get_traced_memory()[0]
+            event, made = _record(0, n // 100, n, f"user-0/session-{n}")
+            readout.take_event(event, Source(0, n))
+            readout.take_list(made)
+        readout.tally()
+        return (tracemalloc.get_traced_memory()[0] - before) / sessions
+    finally:
+        tracemalloc.stop()
+
+
 def strangers(users: int) -> float:
     """Bytes a list."""
     readout = Readout(definition())
@@ -58,10 +78,10 @@ def strangers(users: int) -> float:
         tracemalloc.stop()
 
 
-def _record(user: int, step: int, offset: int) -> tuple[bytes, bytes]:
+def _record(user: int, step: int, offset: int, unit: str | None = None) -> tuple[bytes, bytes]:
     t = Tape()
     items = "abcdefghijklmnopqrst"
-    t.add(1_000 * step, f"i{step}", user=f"user-{user}", shown=items, variant=("control", "new")[user % 2])
+    t.add(1_000 * step, f"i{step}", user=f"user-{user}", shown=items, variant=("control", "new")[user % 2], unit=unit)
     [(event, made)] = t.records
     assert made is not None
     assert made.caused_by is not None

@@ -170,7 +170,9 @@ def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     show(found, watched=False)
     assert "7 lists are not counted" in capsys.readouterr().out
     assert json.loads(as_json(found))["lost"] == 7
-    assert "not counted, since they, or what came of them, came too late: 7" in page(found)
+    assert "not counted, since they, or what came of them, came too late, or they name no variant of it: 7" in page(
+        found
+    )
 
 
 def test_lists_of_other_experiments_are_no_read_out_of_this_one(tmp_path: Path) -> None:

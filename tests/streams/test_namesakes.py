@@ -11,8 +11,9 @@ from streams.contracts.experiments import Experiment
 from streams.experiment_rules import alone
 from streams.pipeline import Pipeline
 from streams.readout.fold import Readout
+from streams.readout.result import read_out
 from streams.readout.tally import Tally
-from tests.streams.readout_tape import definition
+from tests.streams.readout_tape import Tape, definition
 from tests.worlds import shop_log
 
 LOG = shop_log(300, users=20, seed=4)
@@ -74,3 +75,29 @@ def test_lists_that_do_not_say_which_one_count_for_any(played):
     plain = [(event, made.replace(b',"begun":1000', b"").replace(b',"begun":2000', b"")) for event, made in played]
     assert plain != played
     assert sums(plain, SECOND).plain()["cells"] == sums(played, None).plain()["cells"]
+
+
+@pytest.mark.parametrize("more", [{}, {"exposure": "impression"}, {"method": "bandit"}, {"method": "interleave"}])
+def test_lists_in_a_variant_that_the_definition_lacks_are_in_none_and_are_counted(more: dict[str, str]) -> None:
+    """Of another experiment of its name, that does not say when it was begun, or of none."""
+    right = "interleaved" if "interleave" in more.values() else "new"
+    t, names = Tape(), list[str]()
+    for n, variant in enumerate((right, "stray", "other", right)):
+        names.append(t.add(10 * n, "a", user=f"u{n}", shown="b", variant=variant))
+        t.add(10 * n + 1, "-", kind="impression", user=f"u{n}", shown="", variant=None, request_id=names[-1])
+        t.add(10 * n + 2, "b", user=f"u{n}", shown="", variant=None)
+    readout = t.play(**more)
+    found = readout.tally()
+    assert (readout.strange, found.lost, found.events) == (2, 2, 12)
+    assert found.entered == {(right, 0): 2}
+    assert {v for v, _, _ in [*found.cells, *found.earned]} == {right}
+    assert sum(read_out(alone(definition(**more), 0), found).units.values()) == 2
+
+
+def test_a_user_of_such_lists_is_a_unit_once_there_is_one_of_the_experiment() -> None:
+    t = Tape()
+    for n, variant in enumerate(("stray", "new", "stray", "new")):
+        t.add(10 * n, "b", shown="b", variant=variant)
+    found = t.play().tally()
+    assert (found.entered, found.mixed, found.lost) == ({("new", 0): 1}, 0, 2)
+    assert found.total("ctr", "new").totals[1] >> 32 == 2

@@ -58,6 +58,16 @@ def test_what_comes_too_late_counts_for_nothing():
     assert t.play(attribution_s=3_600).tally().unattributed == 1
 
 
+def test_only_what_would_have_counted_is_unattributed():
+    """Whether it names the list or not."""
+    for kind, counts in (("cart", 0), ("rating", 0), ("view", 1), ("purchase", 1)):
+        for names in (False, True):
+            t = Tape()
+            first = t.add(0, "a", shown="b")
+            t.add(3_601, "b", kind, shown="", variant=None, request_id=first if names else None)
+            assert t.play(attribution_s=3_600).tally().unattributed == counts, (kind, names)
+
+
 def test_an_event_does_not_count_for_the_list_that_answers_it():
     t = Tape()
     t.add(0, "a", "purchase", shown="a", value=9.0)

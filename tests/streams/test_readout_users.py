@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 
+from online_models.errors import InputError
 from streams.contracts.events import Source
 from streams.readout import fold
 from streams.readout.fold import Readout
-from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES, KEPT_SESSIONS
+from streams.readout.users import KEPT_LISTS, KEPT_PURCHASES
 from tests.streams.readout_tape import Tape, definition, unit_of
 from tests.worlds import START
 
@@ -90,7 +93,49 @@ def test_sessions_are_forgotten_when_they_are_over():
         assert readout.tally().total("ctr", "new").totals[0] == 600 << 32
         assert readout.users <= 40
         [part] = readout._partitions.values()
-        assert max(len(u.units) for u in part.units.users._known.values()) <= KEPT_SESSIONS
+        assert max(len(u.units) for u in part.units.users._known.values()) <= 31, "15 days of them"
+        assert part.units.users.sessions == (30 if users == 1 else 0)
+
+
+def in_turns(sessions: int, rounds: int) -> Tape:
+    """Of one user, or of many who share an id."""
+    t = Tape()
+    for n in range(sessions * rounds):
+        s = n % sessions
+        t.add(n, "b", user="guest", shown="b", variant=("control", "new")[s % 2], unit=f"guest/{s}")
+    return t
+
+
+@pytest.mark.parametrize("sessions", [21, 200])
+def test_all_sessions_that_go_on_are_remembered_however_many_a_user_has(sessions: int) -> None:
+    found = in_turns(sessions, 5).play(unit="session").tally()
+    assert sum(found.entered.values()) == sessions
+    assert sum(found.total("ctr", v).n for v in found.variants) == sessions
+    assert sum(found.total("ctr", v).totals[1] for v in found.variants) >> 32 == 5 * sessions
+    assert (found.mixed, found.lost) == (0, 0)
+
+
+def test_sessions_reach_the_limit_as_users_do() -> None:
+    t = in_turns(200, 1)
+    for most in (26, 25):  # the user, and 199 more sessions, eight of which are one
+        readout = Readout(definition(unit="session"), max_users=most)
+        with pytest.raises(InputError, match="at most 25 users") if most == 25 else nullcontext():
+            for n, (event, made) in enumerate(t.records):
+                readout.take_event(msgspec.json.encode(event), Source(0, n))
+                readout.take_list(msgspec.json.encode(made))
+    assert readout.users == 26
+
+
+@pytest.mark.parametrize("days", [14, 16])
+def test_a_session_is_over_when_the_user_has_gone_on_without_it_for_as_long_as_anything_counts(days: int) -> None:
+    """And is one of the users who are silent for as long."""
+    for meanwhile in (True, False):
+        t = Tape()
+        t.add(0, "x", shown="b", unit="u/1")
+        for day in range(1, days) if meanwhile else ():
+            t.add(day * DAY, "x", shown="b", unit="u/2")
+        t.add(days * DAY, "x", shown="b", unit="u/1")
+        assert t.play(unit="session", attribution_s=DAY).tally().entered["new", 0] == 1 + meanwhile + (days > 15)
 
 
 def test_what_is_kept_of_one_user_is_bounded():

@@ -32,8 +32,8 @@ def show(result: Result, watched: bool) -> None:
         out.print(f"{result.mixed:,} units saw several variants and are left out")
     if result.unattributed:
         out.print(
-            f"{result.unattributed:,} clicks and conversions count for no list (unattributed): they came longer after one than "
-            "`attribution_s`, or before any"
+            f"{result.unattributed:,} clicks and conversions count for no list (unattributed): they came longer after one of the "
+            "experiment than `attribution_s`"
         )
     if result.preference is not None:
         p = result.preference

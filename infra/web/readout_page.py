@@ -82,7 +82,7 @@ def _effects(result: Result) -> str:
 
 def _lost(result: Result) -> str:
     lost = f" Lists that are not counted, since they, or what came of them, came too late, or they name no variant of it: {result.lost:,}."
-    late = f" Clicks and conversions that came too long after a list, or before any, and count for none: {result.unattributed:,}."
+    late = f" Clicks and conversions longer after a list than the attribution window, which count for none: {result.unattributed:,}."
     return (lost if result.lost else "") + (late if result.unattributed else "")
 
 

@@ -74,7 +74,7 @@ class Units:
         self.strange = 0
         """Lists in a variant that the definition lacks, which are in none."""
         self.unattributed = 0
-        """Events that would have counted, but came too long after any list, or before the one they were older than."""
+        """Events that would have counted, but came too long after the lists of the experiment that their users had."""
 
     def take_list(self, record: ListRecord) -> None:
         """The list that answers the latest event. One that answers an impression is nobody's: the user is on another list, which it
@@ -132,12 +132,12 @@ class Units:
             self._take_back(user, event)
             return
         if named is not None and now - named.timestamp > self._window:
-            self.unattributed += kind in self._judged
+            self.unattributed += kind in self._judged and named.exposure is not None
             return
         shown = named or self._latest(user, now)
         if kind in self._judged:
             if shown is None:
-                self.unattributed += bool(user.lists)
+                self.unattributed += any(made.exposure is not None and made.timestamp < now for made in user.lists)
             else:
                 self._judge(user, event, shown, shown is named)
             user.last_item = event.item_id

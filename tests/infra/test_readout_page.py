@@ -185,7 +185,7 @@ def test_guardrails_say_at_which_level_each_is_judged(found: Result) -> None:
 
 def test_events_that_count_for_no_list_are_told(found: Result) -> None:
     assert "count for none" not in page(found)
-    assert "before any, and count for none: 7." in page(replace(found, unattributed=7))
+    assert "which count for none: 7." in page(replace(found, unattributed=7))
 
 
 def test_names_the_correction(found: Result) -> None:

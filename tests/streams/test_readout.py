@@ -68,6 +68,17 @@ def test_only_what_would_have_counted_is_unattributed():
             assert t.play(attribution_s=3_600).tally().unattributed == counts, (kind, names)
 
 
+def test_what_came_before_the_experiment_or_in_the_moment_of_its_list_is_not_unattributed():
+    t = Tape()
+    t.add(0, "a", shown="b", variant=None)
+    t.add(9_000, "b", shown="c", variant=None)
+    t.add(18_000, "c", shown="d")
+    t.add(18_000, "x", shown="e")
+    assert t.play(attribution_s=3_600).tally().unattributed == 0
+    t.add(27_000, "d", shown="e")
+    assert t.play(attribution_s=3_600).tally().unattributed == 1
+
+
 def test_an_event_does_not_count_for_the_list_that_answers_it():
     t = Tape()
     t.add(0, "a", "purchase", shown="a", value=9.0)

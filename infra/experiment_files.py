@@ -11,7 +11,7 @@ import msgspec
 from online_models.errors import InputError
 from streams import recorded_log
 from streams.contracts.events import Source
-from streams.contracts.experiments import Experiment
+from streams.contracts.experiments import INTERLEAVED, Experiment
 from streams.contracts.reading import UNREADABLE
 from streams.readout.fold import MAX_USERS, Readout
 from streams.readout.tally import Tally
@@ -31,8 +31,8 @@ def of_files(experiment: Experiment, log: str, published: str, period_s: int, ma
     Raises InputError if the lists answer another log, or none of them was made under the experiment.
     """
     readout = Readout(experiment.definition, period_s, max_users=max_users)
-    name, named = experiment.definition.name, set[str]()
-    lists = _noting(recorded_log.read(published), name, named)
+    d, named, variants = experiment.definition, set[str](), set[str]()
+    lists = _noting(recorded_log.read(published), d.name, named, variants)
     for line, raw in enumerate(recorded_log.read(log)):
         readout.take_event(raw, Source(0, line), str(line + 1))
         if readout.waiting[0] > IN_STEP:
@@ -51,20 +51,29 @@ def of_files(experiment: Experiment, log: str, published: str, period_s: int, ma
             f"lists that answer the events of {log}", f"{readout.answered:,} of {tally.lists:,} in {published}",
             "name the log that `headrace replay LOG --published FILE` made them of",
         )  # fmt: skip
-    if name not in named:
+    if d.name not in named:
         some_names = ", ".join(sorted(named)[:NAMED])
         more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
         raise InputError(
-            f"lists of experiment {name}", f"lists of {some_names or 'no experiment'}{more} in {published}",
+            f"lists of experiment {d.name}", f"lists of {some_names or 'no experiment'}{more} in {published}",
             "replay the log with --experiment and the file that --file names, or correct `name` in it",
         )  # fmt: skip
+    known = {INTERLEAVED} if d.method == "interleave" else {v.name for v in d.variants}
+    if strange := variants - known:
+        raise InputError(
+            f"lists of the variants of {d.name} ({', '.join(sorted(known))})",
+            f"those of {', '.join(sorted(strange)[:NAMED])} in {published}",
+            "name with --file the definition that the log was replayed with",
+        )
     return tally
 
 
-def _noting(lists: Iterator[bytes], name: str, named: set[str]) -> Iterator[bytes]:
-    """The records as they are; the experiments that they name go to ``named``, until ``name`` is among them."""
+def _noting(lists: Iterator[bytes], name: str, named: set[str], variants: set[str]) -> Iterator[bytes]:
+    """The records as they are; the experiments that they name go to ``named``, and the ``variants`` of ``name``."""
     for raw in lists:
-        if name not in named:
-            with suppress(*UNREADABLE):
-                named.update(exposed.name for exposed in _decode(raw).experiments)
+        with suppress(*UNREADABLE):
+            for exposed in _decode(raw).experiments:
+                named.add(exposed.name)
+                if exposed.name == name:
+                    variants.add(exposed.variant)
         yield raw

@@ -188,6 +188,14 @@ def test_lists_of_other_experiments_are_no_read_out_of_this_one(tmp_path: Path) 
         of_files(alone(definition(), 0), log, published, 86_400)
 
 
+def test_lists_of_variants_that_the_definition_lacks_are_of_another_one(tmp_path: Path) -> None:
+    given = arguments(tmp_path)
+    (tmp_path / "x.yaml").write_text("name: x\nvariants: [{name: control}, {name: other}]\n")
+    found = CliRunner().invoke(command, given)
+    assert isinstance(found.exception, InputError)
+    assert "expected lists of the variants of x (control, other), got those of new in" in str(found.exception)
+
+
 def test_a_watch_prints_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     e, tally, later = alone(definition(), 0), tape().play().tally(), tape(60).play().tally()
     monkeypatch.setattr(experiment_readout, "_looks", lambda *_: [(e, tally), (e, tally), (e, later), (e, later)])

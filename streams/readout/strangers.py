@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from online_models.errors import InputError
-from streams.app.publisher import key_hash
+from streams.partitioning import key_hash
 
 from .users import Shown
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from online_models.errors import InputError
-from streams.app.publisher import key_hash
 from streams.contracts.events import Source
+from streams.partitioning import key_hash
 from streams.readout import fold, strangers
 from streams.readout.fold import Readout
 from streams.readout.tally import Tally

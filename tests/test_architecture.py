@@ -190,12 +190,17 @@ for package in (streams, online_models):
     ("statement", "present", "absent"),
     [
         ("import streams.pipeline", "numba", ("torch", "offline", "infra", *RIM)),
+        (
+            "import streams.readout.fold, streams.readout.result",
+            "streams.readout.join",
+            ("torch", "offline", "infra", *RIM),
+        ),
         ("import streams.replay", "streams.pipeline", ("torch", "offline", "infra", *RIM)),
         ("import online_models.errors", "online_models", ("numba", "river", "streams")),
         (EVERYTHING_ONLINE, "faust", ("torch", "offline", "infra")),
         ("try:\n    import torch\nexcept ImportError:\n    pass", "torch", ()),
     ],
-    ids=["pipeline", "replay", "errors", "everything online", "it would be seen"],
+    ids=["pipeline", "readout", "replay", "errors", "everything online", "it would be seen"],
 )
 def test_what_is_loaded_at_run_time(statement: str, present: str, absent: tuple[str, ...], tmp_path: Path) -> None:
     """A stand-in for torch is on the path, so that even an import that allows for its absence is seen."""

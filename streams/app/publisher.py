@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
-from aiokafka.partitioner import murmur2
 
 from online_models.errors import ServiceError
+from streams.partitioning import key_hash
 
 log = logging.getLogger("headrace")
 
@@ -25,16 +24,6 @@ class Outgoing(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
-
-
-@lru_cache(maxsize=1 << 17)
-def key_hash(key: bytes) -> int:
-    """What Kafka's standard partitioner takes modulo the number of partitions (kept: murmur2 in Python takes a while).
-
-    >>> key_hash(b"ada") % 4 == key_hash(b"ada") % 4
-    True
-    """
-    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 class Publisher:

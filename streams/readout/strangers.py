@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from online_models.errors import InputError
-from streams.app.publisher import key_hash
+from streams.partitioning import key_hash
 
 from .users import Shown
 
@@ -30,8 +30,8 @@ class Strangers:
         """Lists that there was no room for: the oldest."""
         self._left = False
         """Whether some were left to another reader."""
-        self._elsewhere: tuple[str, int] | None = None
-        """A user whose events are in a partition that the key does not say, and that partition."""
+        self._elsewhere: int | None = None
+        """A partition with events of a user whose key says another one."""
 
     @property
     def lists(self) -> int:
@@ -69,7 +69,7 @@ class Strangers:
         if self._wanted is not None and self._elsewhere is None:
             owner = self._owner(user_id)
             if owner not in self._wanted:
-                self._elsewhere = user_id, partition
+                self._elsewhere = partition
         if not any(self._counts.values()):
             return []
         owner = self._owner(user_id) if owner < 0 else owner
@@ -83,10 +83,9 @@ class Strangers:
     def check(self) -> None:
         """Raises InputError if a list may have been left to a reader that does not read its user's events."""
         if self._left and self._elsewhere is not None:
-            user_id, partition = self._elsewhere
             raise InputError(
                 "each user in the partition that Kafka's standard partitioner gives, where lists over HTTP came before the first event",
-                f"{user_id!r} in partition {partition}",
+                f"a user of another one in partition {self._elsewhere}",
                 "read all partitions with one reader, without --partition",
             )
 

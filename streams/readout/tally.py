@@ -86,15 +86,17 @@ class Tally:
 
         Raises InputError if there are too many periods.
         """
-        self._make_room(unit.ramp)
+        if unit.mixed and not unit.left:  # of any ramp, so that it is the same whenever that was dropped
+            unit.left = True
+            self.mixed += 1
+        if unit.ramp > self.dropped and unit.ramp not in self._ramps:
+            self._ramps.add(unit.ramp)
+            self._make_room()
         if unit.ramp <= self.dropped:
             return
         if not unit.counted:
             unit.counted = True
             self.entered[unit.variant, unit.ramp] += 1
-        if unit.mixed and not unit.left:
-            unit.left = True
-            self.mixed += 1
         cell = unit.variant, unit.ramp, unit.first_ms // (self.period_s * 1000)
         before, after = unit.told, None if unit.mixed else (*unit.now, *unit.before)
         if before == after:
@@ -111,19 +113,24 @@ class Tally:
                     sums[m] -= Sums.of(old)
                 if new is not None:
                     sums[m] += Sums.of(new)
+        if not any(each.n for each in sums.values()):
+            del self.cells[cell]
+            self._periods = {cell[2] for cell in self.cells}
         unit.told = after
 
-    def _make_room(self, ramp: int) -> None:
-        """For a bandit, whose shares may move at every look."""
-        if ramp in self._ramps or ramp <= self.dropped:
-            return
-        self._ramps.add(ramp)
+    def _make_room(self) -> None:
+        """For a bandit, whose shares may move at every look: the latest ramps are kept, the same ones in whatever order they came."""
         if len(self._ramps) > MOST_RAMPS:
-            self.dropped = min(self._ramps)
-            self._ramps.remove(self.dropped)
-            self.cells = {cell: sums for cell, sums in self.cells.items() if cell[1] > self.dropped}
-            self.entered = Counter({key: n for key, n in self.entered.items() if key[1] > self.dropped})
-            self._periods = {cell[2] for cell in self.cells}
+            self.dropped = sorted(self._ramps)[-MOST_RAMPS - 1]
+            self._keep()
+
+    def _keep(self) -> None:
+        """Nothing of ramps up to that which was ``dropped``."""
+        self._ramps = {ramp for ramp in self._ramps if ramp > self.dropped}
+        self.cells = {cell: sums for cell, sums in self.cells.items() if cell[1] > self.dropped}
+        self.entered = Counter({key: n for key, n in self.entered.items() if key[1] > self.dropped})
+        self.earned = Counter({key: n for key, n in self.earned.items() if key[1] > self.dropped})
+        self._periods = {cell[2] for cell in self.cells}
 
     def _check_periods(self) -> None:
         if len(self._periods) > MOST_PERIODS:
@@ -157,7 +164,9 @@ class Tally:
             out.earned += tally.earned
             for counter in COUNTERS:
                 setattr(out, counter, getattr(out, counter) + getattr(tally, counter))
-        out._periods = {cell[2] for cell in out.cells}
+        out._ramps, out.dropped = self._ramps | other._ramps, max(self.dropped, other.dropped)
+        out._keep()
+        out._make_room()
         out._check_periods()
         return out
 
@@ -198,9 +207,9 @@ class Tally:
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         earned = [{"variant": v, "ramp": r, "column": c, "sum": n} for (v, r, c), n in sorted(self.earned.items())]
         return {
-            "v": 4, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
+            "v": 5, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
             "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered, "earned": earned,
-            **{counter: getattr(self, counter) for counter in COUNTERS},
+            "dropped": self.dropped, **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
 
     @classmethod
@@ -208,8 +217,8 @@ class Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
             out = cls(definition, plain["period_s"], begun)
-            if plain["v"] != 4:
-                raise InputError("a tally of version 4", f"version {plain['v']}", "count again, with `readout --save`")
+            if plain["v"] != 5:
+                raise InputError("a tally of version 5", f"version {plain['v']}", "count again, with `readout --save`")
             if plain["experiment"] != out.name:
                 raise InputError(
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"
@@ -223,6 +232,7 @@ class Tally:
             out._periods = {cell[2] for cell in out.cells}
             for e in plain["entered"]:
                 out.entered[e["variant"], e["ramp"]] = e["units"]
+            out._ramps, out.dropped = {ramp for _, ramp in out.entered}, int(plain["dropped"])
             for e in plain["earned"]:
                 out.earned[e["variant"], e["ramp"], e["column"]] = e["sum"]
             out.partitions, out.until_ms = set(map(int, plain["partitions"])), int(plain["until_ms"])

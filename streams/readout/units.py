@@ -226,12 +226,11 @@ class Units:
             self._past(user, now)[column] += value
 
     def _past(self, user: User, now: int) -> list[float]:
-        day = now // DAY_MS
-        if day not in user.past:
-            user.past[day] = [0.0] * COLUMNS
-            for old in [d for d in user.past if d < day - BEFORE_DAYS]:
-                del user.past[old]
-        return user.past[day]
+        """The columns of its day, of the latest days only: of those that an exposure reaches back to there are no more."""
+        columns = user.past.setdefault(now // DAY_MS, [0.0] * COLUMNS)
+        if len(user.past) > BEFORE_DAYS + 1:
+            del user.past[min(user.past)]
+        return columns
 
     def _before(self, user: User, now: int) -> tuple[float, ...]:
         days = [user.past[d] for d in sorted(user.past) if d >= now // DAY_MS - BEFORE_DAYS]

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError, Topic
 
 from online_models.errors import ServiceError
 from streams.app import publisher
-from streams.app.publisher import Outgoing, Publisher, key_hash
+from streams.app.publisher import Outgoing, Publisher
+from streams.partitioning import key_hash
 
 
 class Batch(list[dict[str, Any]]):

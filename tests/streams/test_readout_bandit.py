@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+from functools import reduce
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -12,11 +17,13 @@ from online_models.experiments.sums import SCALE, Sums
 from online_models.experiments.weighted import Weighted
 from streams.contracts.experiments import Experiment, Guardrail, Variant
 from streams.experiment_rules import alone, ramp
-from streams.readout import tally
+from streams.readout import fold, tally
+from streams.readout.fold import Readout
 from streams.readout.result import read_out
 from streams.readout.shares import shares_of, strata
 from streams.readout.tally import METRICS, Tally
 from tests.streams.readout_tape import Tape, definition, unit_of
+from tests.streams.test_readout_room import PARTS, put, queues_of
 
 METRIC = METRICS["conversion"].metric
 BANDIT = definition(method="bandit", metric="conversion", guardrails=(Guardrail(metric="conversion", margin=0.0),))
@@ -164,3 +171,35 @@ def test_a_bandit_that_moves_for_ever_takes_no_more_memory(monkeypatch: pytest.M
     assert {r for _, r, _ in found.cells} == {r for _, r in found.entered} == set(range(15, 20))
     assert {r for _, r, _ in found.earned} == set(range(15, 20))
     assert sum(s["ctr"].n for s in found.cells.values()) == 10
+
+
+@pytest.mark.parametrize("most", [3, 1_000])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_reader_and_any_merge_keep_the_same_ramps(seed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever each of them has seen, and whenever sums were saved. Some units are in both variants of their ramp."""
+    monkeypatch.setattr(tally, "MOST_RAMPS", most)
+    rng, t, d = random.Random(seed), Tape(), definition(method="bandit")
+    for n in range(200):
+        user = rng.randrange(60)
+        behind = rng.randrange(6) if user % 3 else 6  # some are never seen under a later ramp
+        variant = rng.choice(("control", "new"))
+        t.add(n, "b", user=f"u{user}", shown="b", variant=variant, ramp=max(n // 15 - behind, 0))
+    queues = queues_of(t)
+    pairs = [pair for queue in queues.values() for pair in queue]
+    found = []
+    for every in (1, 7, 10_000):
+        monkeypatch.setattr(fold, "FORGET_EVERY", every)
+        found.append(put(Readout(d, 5, lists=PARTS, events=PARTS), pairs).tally().plain())
+    whole = found[0]
+    assert (whole["dropped"] > 0, len({e["ramp"] for e in whole["entered"]}) == 3) == (most == 3, most == 3)
+    assert whole["mixed"] > 3
+    assert whole["earned"]
+    assert found[1:] == found[:2]
+    each = []
+    for p, queue in queues.items():
+        own = put(Readout(d, 5, frozenset({p}), lists=PARTS, events=PARTS), queue).tally()
+        each += [Tally.from_plain(json.loads(json.dumps(own.plain())), d)]
+        assert each[-1].plain() == own.plain()
+    for order in permutations(each):
+        assert reduce(Tally.__add__, order).plain() == whole
+    assert ((each[0] + each[1]) + (each[2] + each[3])).plain() == whole

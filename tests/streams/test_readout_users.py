@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import nullcontext
 
 import msgspec
@@ -46,6 +47,20 @@ def test_users_are_not_forgotten_while_something_of_them_counts():
     old.add(13 * DAY, "z", user="v", shown="b")
     old.add(14 * DAY, "a", shown="b")
     assert unit_of(old.play()).before[:2] == (1.0, 2.0)
+
+
+def test_of_what_was_before_no_more_days_are_kept_than_count() -> None:
+    """In whatever order they come; the latest 14 days and the day itself are exact."""
+    shuffled = random.Random(3).sample(range(60), 60)
+    for days in (range(60), range(59, -1, -1), shuffled):
+        t = Tape()
+        for day in days:
+            t.add(day * DAY, "a", "purchase", shown="b", variant=None, value=2.0 ** (day - 45))
+        [part] = t.play()._partitions.values()
+        [user] = part.units.users._known.values()
+        assert len(user.past) <= 15
+        t.add(59 * DAY + 1, "a", shown="b")
+        assert unit_of(t.play()).before[:2] == (1.0, 2.0**15 - 1.0)
 
 
 def test_a_user_who_comes_back_after_long_is_the_same_unit():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -12,12 +13,13 @@ import pytest
 
 from online_models.errors import ServiceError
 from streams.app.backlog import Arrival
-from streams.app.publisher import Outgoing, key_hash
+from streams.app.publisher import Outgoing
 from streams.app.rim import RAW_LIMIT, Rim
 from streams.contracts.drifts import QualityDrift
 from streams.contracts.events import Event, Source
 from streams.contracts.topics import Topics
 from streams.metrics import WorkerMetrics
+from streams.partitioning import key_hash
 from streams.pipeline import Pipeline
 from streams.quality_watch import drift_id
 from streams.stores import MemoryStore
@@ -240,5 +242,6 @@ def test_keys_go_where_kafkas_partitioner_sends_them() -> None:
     # Made with org.apache.kafka.common.utils.Utils.toPositive(murmur2(key)) % 12.
     from aiokafka.partitioner import DefaultPartitioner
 
-    for key in (b"ada", b"user-1", "éva".encode(), b""):
+    some = random.Random(1)
+    for key in (b"ada", b"user-1", "éva".encode(), b"", *(some.randbytes(n % 20) for n in range(1_000))):
         assert key_hash(key) % 12 == DefaultPartitioner()(key, list(range(12)), list(range(12)))

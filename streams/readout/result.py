@@ -221,15 +221,19 @@ def _timeline(
 ) -> list[Point]:
     control, *others = tally.variants
     columns = METRICS[metric].metric.columns
-    so_far: dict[str, dict[int, Sums]] = {v: {} for v in tally.variants}
+    nobody = {variant: how[variant].nobody(columns) for variant in others}
+    bases, found = dict(nobody), dict(nobody)
     out = []
     for period, cells in tally.by_period(metric).items():
         for v, ramp, sums in cells:
-            so_far[v][ramp] = so_far[v].get(ramp, Sums.empty(columns)) + sums
+            if v in found:
+                found[v] = how[v].add(found[v], 1, ramp, sums)
+            elif v == control:
+                bases = {other: how[other].add(base, 0, ramp, sums) for other, base in bases.items()}
         for variant in others:
             if how[variant].why:
                 continue
-            base, sums_of = (how[variant].pooled(so_far[v], n, columns) for n, v in enumerate((control, variant)))
+            base, sums_of = bases[variant], found[variant]
             if not base.n + sums_of.n:
                 continue
             effect = compare(base, sums_of, METRICS[metric].metric, min_units=min_units)

@@ -112,10 +112,21 @@ class Strata:
 
     def pooled(self, of_ramps: dict[int, Sums], side: int, columns: int) -> Sums | Weighted:
         """All units of the one (0) or the other (1) variant, as they count, from their sums by ramp."""
-        if self.weights is None:
-            return sum((sums for ramp, sums in of_ramps.items() if ramp >= self.since), Sums.empty(columns))
-        counted = [(self.weights[r][side], sums) for r, sums in sorted(of_ramps.items()) if r in self.weights]
-        return Weighted((*counted, (0.0, Sums.empty(columns))))
+        found = self.nobody(columns)
+        for ramp, sums in of_ramps.items():
+            found = self.add(found, side, ramp, sums)
+        return found
+
+    def nobody(self, columns: int) -> Sums | Weighted:
+        """What `add` begins with."""
+        return Sums.empty(columns) if self.weights is None else Weighted.empty(columns)
+
+    def add(self, found: Sums | Weighted, side: int, ramp: int, sums: Sums) -> Sums | Weighted:
+        """``found`` and more units of the one (0) or the other (1) variant, first exposed under that ramp, as they count."""
+        if isinstance(found, Weighted):
+            weight = (self.weights or {}).get(ramp)
+            return found if weight is None else found + Weighted.of(weight[side], sums)
+        return found + sums if ramp >= self.since else found
 
 
 def strata(experiment: Experiment, control: str, treated: str) -> Strata:

@@ -103,7 +103,7 @@ def test_harm_is_seen_in_what_all_ramps_say_together() -> None:
     assert verdicts[-1] is Verdict.BREACHED
     errors = [e.error for e in effects[1:]]
     assert errors[-1] < errors[0]
-    alone_in_last = Weighted(((1.0, world.counts["new"][7]),))
+    alone_in_last = Weighted.of(1.0, world.counts["new"][7])
     assert alone_in_last.n < 100
     assert effects[-1].n_treated == sum(s.n for s in world.counts["new"].values())
 

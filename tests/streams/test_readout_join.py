@@ -141,6 +141,28 @@ def test_whoever_is_ahead_is_held_back_and_memory_is_bounded(seed: int, monkeypa
     assert min(peak) >= 25, "one of them was ahead"
 
 
+def test_lists_that_events_are_held_back_for_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are ahead of the events of another partition, which is held back itself: else nobody could go on."""
+    monkeypatch.setattr(join, "EVENTS", 2)
+    monkeypatch.setattr(join, "LISTS", 2)
+    readout = Readout(definition(), lists=2)
+    t = Tape()
+    for n in range(16):
+        t.add(n, "a", shown="b")
+    for p in range(EVENTS):
+        for n in range(4):
+            readout.take_event(msgspec.json.encode(t.records[n][0]), Source(p, n))
+    for n in (10, 11, 12):
+        made = t.records[n][1]
+        assert made is not None
+        assert made.caused_by is not None
+        cause = msgspec.structs.replace(made.caused_by, partition=1)
+        readout.take_list(msgspec.json.encode(msgspec.structs.replace(made, caused_by=cause)), 0)
+    assert readout.ahead() == ({0, 1}, set())
+    readout.take_list(msgspec.json.encode(t.records[3][1]), 0)
+    assert readout.ahead() == ({0, 1}, {0}), "now it is the other partition of lists that they wait for"
+
+
 def test_lists_of_another_partition_that_is_read_late_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of one partition of `recommendations` first: nothing is known of those that the other one holds."""
     monkeypatch.setattr(join, "UNANSWERED", 5)

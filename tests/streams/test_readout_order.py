@@ -163,6 +163,25 @@ def test_a_stranger_who_asked_is_exposed_with_the_first_event():
     assert readout.tally().lists == 2
 
 
+def test_a_list_over_http_waits_for_the_answer_to_what_it_knows_through_one_look() -> None:
+    """What was being published at the first look has been read at the second."""
+    for looks, clicked in ((1, 1.0), (2, 0.0)):
+        t = Tape()
+        t.add(0, "a", shown="b")
+        t.add(30, "x", shown="")
+        readout = Readout(definition())
+        event(t, readout, 0)
+        event(t, readout, 1)
+        readout.take_list(asked("r-get", 10, "x", 0), elsewhere("u"))
+        for _ in range(looks):
+            assert readout.unsettled
+            readout.caught_up()
+        for n in range(2):
+            answer(t, readout, n)
+        assert unit_of(readout).now[2] == clicked, looks
+        assert not readout.unsettled
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_lists_over_http_stand_after_what_the_user_had_done_whenever_they_are_read(seed):
     t = tape(users=3, steps=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -45,6 +46,14 @@ def test_a_later_ramp_has_less_of_the_level_and_takes_no_alarm_back() -> None:
     assert read_out(once, counted(units)).stop
     assert read_out(twice, counted(units, (500, 500))).stop
     assert not read_out(twice, counted((500, 500), units)).stop
+
+
+def test_a_ramp_has_its_level_by_its_number_also_where_the_record_has_forgotten_those_before() -> None:
+    e = ramp(alone(definition(traffic=0.5), 0), {}, 1.0, 1)
+    e = msgspec.structs.replace(e, ramps=e.ramps[1:])
+    of = {n: float(sequential_p([500 + n, 500 - n], [0.5, 0.5])) for n in range(150)}
+    for odd, stops in ((next(n for n in of if level_of(1) < of[n] < level_of(0)), False), (max(of), True)):
+        assert bool(read_out(e, counted((0, 0), (500 + odd, 500 - odd))).stop) is stops
 
 
 @pytest.mark.parametrize("ramps", [1, 30])

@@ -63,6 +63,19 @@ def test_of_what_was_before_no_more_days_are_kept_than_count() -> None:
         assert unit_of(t.play()).before[:2] == (1.0, 2.0**15 - 1.0)
 
 
+def test_an_event_that_comes_up_to_a_day_late_finds_what_it_would_have_found() -> None:
+    """The covariate of the 14 days before its own time, when by the clock they are over."""
+    midnight = 25_600
+    t = Tape()
+    t.add(midnight, "a", "purchase", shown="b", variant=None, value=2.0)
+    for n in range(5):
+        t.add(midnight + 15 * DAY + DAY // 2 + n, "z", user="v", shown="b")
+    t.add(midnight + 15 * DAY - 3_600, "a", shown="b")
+    assert (START // 1000 + midnight) % DAY == 0
+    assert unit_of(t.play(attribution_s=DAY)).before[:2] == (1.0, 2.0)
+    assert t.play(attribution_s=DAY).tally().lost == 0
+
+
 def test_a_user_who_comes_back_after_long_is_the_same_unit():
     t = Tape()
     t.add(0, "a", shown="b")

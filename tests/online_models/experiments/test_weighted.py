@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def strata() -> list[tuple[float, np.ndarray]]:
 
 
 def weighted(parts: list[tuple[float, np.ndarray]]) -> Weighted:
-    return Weighted(tuple((w, Sums.of_units(units.tolist(), 2)) for w, units in parts))
+    return reduce(Weighted.__add__, [Weighted.of(w, Sums.of_units(units.tolist(), 2)) for w, units in parts])
 
 
 def test_mean_and_covariance_are_those_of_the_units() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
@@ -13,3 +16,15 @@ class Bars(Progress):
 
     def __init__(self, *columns: str | ProgressColumn) -> None:
         super().__init__(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of drift meanwhile: what a worker's operator must know would stand between the bars of a replay, whose report has it."""
+    log = logging.getLogger("headrace")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-from infra.cli.bars import Bars
+from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Group
 from infra.cli.parameters import Duration
 from infra.quality import ader, bench, logs, plot, tables
@@ -125,7 +124,7 @@ def quality(
         raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
     items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
-    with _quiet(), _Bars() as bars:
+    with quiet(), _Bars() as bars:
         warm_up(settings.pipeline)
         for name in names:
             plan, config = _plan(name, data, periods, limit, settings.pipeline)
@@ -176,18 +175,6 @@ def _models(model: Path | None, periods: bool) -> Callable[[int], Path | None]:
         return folder if folder.is_dir() else None
 
     return found
-
-
-class _quiet:
-    """No warnings of drift meanwhile: what a worker's operator must know would stand between the bars."""
-
-    def __enter__(self) -> None:
-        self._log = logging.getLogger("headrace")
-        self._level = self._log.level
-        self._log.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self._log.setLevel(self._level)
 
 
 class _Bars:

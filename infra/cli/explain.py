@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.cli.bars import quiet
 from infra.cli.helps import Command
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError, ServiceError
@@ -79,7 +80,7 @@ def _after(
 ) -> Explanation:
     if log == "-":
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
-    with Console(stderr=True).status("replaying") if sys.stderr.isatty() else contextlib.nullcontext():
+    with quiet(), Console(stderr=True).status("replaying") if sys.stderr.isatty() else contextlib.nullcontext():
         topic = settings.topics.events
         job = Replay(log, settings.pipeline, limit=limit, topic=topic, model=model, catalogue=catalogue)
         if job.run()["events"] == 0:

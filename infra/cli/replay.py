@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.table import Table
 
 from infra import replay_report
-from infra.cli.bars import Bars
+from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, with_settings
@@ -73,9 +73,12 @@ def command(
     if report_out:
         replay_report.outputs(report_out)
     experiments = _experiments(definitions, settings)
-    with Bars(
-        "replaying", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]:,.0f} events/s", TimeRemainingColumn()
-    ) as bar:
+    with (
+        quiet(),
+        Bars(
+            "replaying", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]:,.0f} events/s", TimeRemainingColumn()
+        ) as bar,
+    ):
         task = bar.add_task("replay", total=None, rate=0.0)
         warm_up(settings.pipeline)
         started = time.monotonic()

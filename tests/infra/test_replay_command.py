@@ -12,8 +12,12 @@ import threading
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from infra.cli import cli
+from tests.streams.test_drift_in_the_path import laps
 from tests.worlds import shop_log
 
 SCRIPT = "from infra.cli import main; main()"
@@ -83,3 +87,17 @@ def test_published_records_name_the_topic_of_the_settings(log: Path, tmp_path: P
     subprocess.run([sys.executable, "-c", SCRIPT, *args], check=True, capture_output=True)
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert {record["caused_by"]["topic"] for record in records} == {"shop.events"}
+
+
+def test_a_drift_is_in_the_report_and_not_on_the_screen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Everybody goes round the same items, then each on ways of their own."""
+    events = laps(users=5, n=1_500)
+    wild = np.random.default_rng(0).integers(1_000, 9_000, 500)
+    events[1_000:] = [
+        msgspec.structs.replace(e, item_id=f"w{item}") for e, item in zip(events[1_000:], wild.tolist(), strict=True)
+    ]
+    path = tmp_path / "laps.jsonl"
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, events)) + b"\n")
+    done = CliRunner().invoke(cli, ["replay", str(path), "--json"])
+    assert any(drift["worse"] for drift in json.loads(done.stdout)["drifts"])
+    assert "drift" not in done.stderr + caplog.text

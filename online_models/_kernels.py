@@ -11,6 +11,9 @@ from numba.extending import intrinsic
 
 NO_ITEM = -1
 
+ONE_THREAD = 250_000
+"""Products of two numbers that are summed up at a time: few enough that the work is never shared out to other threads."""
+
 
 @intrinsic
 def _float_bits(typingctx: Any, x: Any) -> Any:

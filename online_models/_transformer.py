@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ._kernels import ONE_THREAD
 from ._safetensors import checked
 
 Floats = NDArray[np.float32]
@@ -109,7 +110,11 @@ class TransformerEncoder:
         return Memory(none, none)
 
     def step(self, memory: Memory, row: int) -> tuple[Memory, Floats]:
-        """What is kept after one more event, and the query; ``memory`` stays as it is. For up to ``length`` events."""
+        """What is kept after one more event, and the query; ``memory`` stays as it is. Raises ValueError beyond ``length`` events."""
+        if memory.keys.shape[1] >= self.length:
+            raise ValueError(
+                f"expected at most {self.length} events, got one more; encode the latest ones as a session"
+            )
         return self._run(self._vectors[row : row + 1], memory)
 
     def encode(self, rows: NDArray[np.int64]) -> Floats | None:
@@ -138,27 +143,39 @@ def _walk(own: Any, keys_before: Any, values_before: Any, blocks: Any, last: Any
     scores = np.empty(m + n, np.float32)
     for layer in range(blocks.qkv.shape[0]):
         _norm(x, normal)
-        qkv = np.dot(normal, blocks.qkv[layer]) + blocks.qkv_bias[layer]
+        qkv = _through(normal, blocks.qkv[layer], blocks.qkv_bias[layer])
         keys[layer, m:], values[layer, m:] = qkv[:, d : 2 * d], qkv[:, 2 * d :]
         for i in range(n):
             _attend(
                 qkv[i, :d], keys[layer, : m + i + 1], values[layer], blocks.distance[layer], heads, scores, mixed[i]
             )
-        x += np.dot(mixed, blocks.out[layer]) + blocks.out_bias[layer]
+        x += _through(mixed, blocks.out[layer], blocks.out_bias[layer])
         _norm(x, normal)
-        inner = np.maximum(np.dot(normal, blocks.up[layer]) + blocks.up_bias[layer], np.float32(0.0))
-        x += np.dot(inner, blocks.down[layer]) + blocks.down_bias[layer]
+        inner = np.maximum(_through(normal, blocks.up[layer], blocks.up_bias[layer]), np.float32(0.0))
+        x += _through(inner, blocks.down[layer], blocks.down_bias[layer])
     _norm(x, normal)
     state = normal * last.scale + last.shift
     if not last.pair.shape[0]:
         return keys, values, state[n - 1].copy()
-    pair = np.dot(state, last.pair) + last.pair_bias
+    pair = _through(state, last.pair, last.pair_bias)
     keys[attentions - 1, m:], values[attentions - 1, m:] = pair[:, d:], own
     query = np.empty(d, np.float32)
     _attend(pair[n - 1, :d], keys[attentions - 1], values[attentions - 1], last.distance, 1, scores, query)
     if last.beyond.shape[0]:
         query += (np.dot(state[n - 1], last.beyond) + last.beyond_bias) * np.float32(1.0 / np.sqrt(d))
     return keys, values, query
+
+
+@njit(cache=True)
+def _through(x: Any, weight: Any, bias: Any) -> Any:
+    """A linear layer, so few rows at a time that no work goes to other threads: bits would depend on how many there are."""
+    n = x.shape[0]
+    out = np.empty((n, weight.shape[1]), np.float32)
+    at_a_time = max(ONE_THREAD // weight.size, 1)
+    for begin in range(0, n, at_a_time):
+        end = min(begin + at_a_time, n)
+        out[begin:end] = np.dot(x[begin:end], weight) + bias
+    return out
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -25,10 +25,10 @@ from .soundness import usable
 CACHE, CACHE_BYTES = 5_000, 64 << 20
 """Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
 encoder keeps of it (1.5 KiB an event with two layers of attention of 64 dims), so bytes are bounded too."""
-STEPS = 32
+STEPS = 19
 """A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once, and one that fills
-all that the encoder looks at, whose first item is another after each event. (Which way it goes depends on the session alone, so that
-the bits of a query do not depend on who asked before.)"""
+all that the encoder looks at, whose first item is another after each event (so it is below `SessionConfig.recent`, too). Which way it
+goes depends on the session alone, so that the bits of a query do not depend on who asked before."""
 WIDE, PROBES = 8, 16
 """Groups of inverted lists whose lists are compared with a query, and lists looked into."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ._kernels import ONE_THREAD
 from .base import Arrays, FloatArray
 
 S_UNIT, START = 2.0**-15, 2.0**-24
@@ -23,8 +24,6 @@ FINEST, COARSEST = -30, -1
 """Powers of two that a step may be a multiple of."""
 _LITTLE = np.float32(1e-4)
 """A candidate with less of an error than this is not worth a look."""
-_ONE_THREAD = 250_000
-"""Products of two numbers that are summed up at a time: few enough that the work is never shared out to other threads."""
 
 
 @njit(cache=True)
@@ -109,7 +108,7 @@ class Hidden:
         self.weights: npt.NDArray[np.float64] = np.rint(start / START) * START
         self.squares: npt.NDArray[np.float64] = np.zeros(units)
         self._fast: FloatArray = np.ascontiguousarray(self.weights.T, np.float32)
-        self._at_a_time = max(_ONE_THREAD // max(units * n, 1), 1)
+        self._at_a_time = max(ONE_THREAD // max(units * n, 1), 1)
 
     def nbytes_of_step(self, wide: bool = True) -> int:
         """Length of a packed step."""

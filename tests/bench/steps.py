@@ -12,7 +12,7 @@ from online_models import embeddings, encoder
 from online_models.deep import STEPS
 
 RUNS = 500
-LONG = (1, 5, 10, 20, STEPS, STEPS + 1, 50)
+LONG = (1, 5, 10, STEPS, STEPS + 1)
 
 
 @click.command()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,34 @@ def test_the_encoder_equals_torch(kind: str, config: dict[str, object], tmp_path
     assert found.encode(np.zeros(0, np.int64)) is None
 
 
+ENCODED = """
+import hashlib, sys
+import numpy as np
+from pathlib import Path
+from online_models import embeddings, encoder
+for folder in sys.argv[1:]:
+    found = encoder.load(embeddings.read(Path(folder)))
+    rows = np.random.default_rng(0).integers(0, 50, 20)
+    print(hashlib.sha256(found.encode(rows).tobytes()).hexdigest())
+"""
+
+
+def test_the_bits_do_not_depend_on_how_many_threads_there_are(tmp_path: Path) -> None:
+    """With sessions and vectors as long as they usually are: BLAS shares out larger products than these tests otherwise have."""
+    for kind in KINDS:
+        saved(made(kind, dims=128, length=20), tmp_path / kind)
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", ENCODED, *(str(tmp_path / kind) for kind in KINDS)],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+            capture_output=True, text=True, check=True,
+        ).stdout.split()
+        for threads in (1, 4)
+    ]  # fmt: skip
+    assert len(set(said[0])) == len(KINDS)
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_what_comes_later_does_not_matter(kind: str) -> None:
@@ -107,6 +138,8 @@ def test_a_transformer_step_is_one_event(tmp_path: Path) -> None:
         assert all((a == b).all() for a, b in zip(before, memory.keys, strict=True))
         memory = kept
         same(query, model(torch.tensor([rows[: n + 1]]))[0, -1].numpy())
+    with pytest.raises(ValueError, match="at most 6 events"):
+        found.step(memory, 1)
 
 
 def _parts(a: embeddings.Artefact) -> tuple:

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from streams.contracts.events import Event, Source
-from streams.knowledge import Knowledge
+from streams.knowledge import BLOCK, Knowledge
 from streams.pipeline import Pipeline
 from tests.worlds import START, shop_log
 
@@ -62,6 +62,15 @@ def test_lists_that_get_worse_on_their_way_to_the_users_are_seen(caplog: pytest.
     [warning] = caplog.records
     assert "hr@20 served went from" in warning.getMessage()
     assert pipeline.metrics()["drifts_worse"] == 1, "one for the better and those of single sources are none"
+
+
+def test_a_source_that_got_worse_is_no_alarm() -> None:
+    pipeline = Pipeline()
+    pipeline.watch.looks_at(laps(users=1, n=1)[0], Source(0, 0))
+    for value in coin(0.5, 1_000) + coin(0.05, 500, seed=1):
+        pipeline.knowledge.note("hr@20 knn", value, of=BLOCK)
+    assert [(d.figure, d.worse) for d in pipeline.watch.take()][-1] == ("hr@20 knn", True)
+    assert pipeline.metrics()["drifts_worse"] == 0
 
 
 def test_every_moment_judged_is_watched() -> None:

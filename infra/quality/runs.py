@@ -11,11 +11,13 @@ from pathlib import Path
 import msgspec
 
 from online_models.deep import Version
+from online_models.items import hash_id
 from online_models.prepared import prepare
 from streams.config import PipelineConfig
 from streams.contracts.catalogue import Item
 from streams.contracts.events import Event, Source
 from streams.experiments import EVERYBODYS, Assignment, Experiments, Treatment
+from streams.learned import EventWindow
 from streams.pipeline import Pipeline
 
 from .judge import Judge, Verdict
@@ -117,15 +119,21 @@ def late(plan: Plan, setup: Setup, lag_ms: int, progress: Progress) -> tuple[Ver
     reader = Reader(pipeline, setup.treatment)
     models, everything = Judge(plan), Judge(plan)
     waiting: deque[tuple[Event, Source]] = deque()
+    copies = EventWindow(setup.config.dedup_window)
     query = 0
     for n, (event, source) in enumerate(plan.read()):
+        name = hash_id(event.event_id)
+        if name in copies:
+            # the pipeline drops it, so nobody's state may have it twice; nor may it wait, for what it is a copy of may not be learned yet
+            progress(n + 1, plan.events)
+            continue
+        copies.add(name)
         while waiting and waiting[0][0].timestamp + lag_ms <= event.timestamp:
             old, at = waiting.popleft()
-            [outcome] = pipeline.process([(old, at)])
+            pipeline.process([(old, at)])
             reader.learned(old)
-            if not outcome.duplicate:
-                for judge in (models, everything):
-                    judge.passed(old.item_id)
+            for judge in (models, everything):
+                judge.passed(old.item_id)
         if query < len(plan) and plan.event[query] == n:
             models.look(query, *reader.answer(event))
             everything.look(query, *reader.answer(event, pipeline.sessions.peek(event.user_id) or reader.nobody(event)))

@@ -120,6 +120,16 @@ def test_without_delay_a_reader_sees_what_the_pipeline_sees(shop: Plan, prequent
         assert verdict.coverage == prequential.coverage
 
 
+def test_without_delay_copies_change_nothing(tmp_path: Path) -> None:
+    """Every fifth event comes twice: who follows the users drops the copy as the pipeline does."""
+    log = [copy for n, event in enumerate(shop_log(300)) for copy in (event,) * (2 if n % 5 == 4 else 1)]
+    plan = log_plan(tmp_path / "log.jsonl", log, CONFIG)
+    live, _ = by_tracks(plan, Setup(CONFIG), False, nothing)
+    for verdict in late(plan, Setup(CONFIG), 0, nothing):
+        assert same(verdict, live, slice(None))
+        assert (verdict.coverage, verdict.listed, verdict.wanted) == (live.coverage, live.listed, live.wanted)
+
+
 def test_models_that_never_hear_of_anything_know_nothing(shop: Plan) -> None:
     models, everything = late(shop, Setup(CONFIG), 1 << 50, nothing)
     for verdict in (models, everything):

@@ -163,16 +163,13 @@ def _plan(
 
 
 def _models(model: Path | None, periods: bool) -> Callable[[int], Path | None]:
-    """Which artefact takes part from the start of a period on. Raises InputError where there is none at all."""
-    first = model / "1" if model is not None and periods else model
-    if first is not None and not (first / "manifest.json").is_file():
-        raise InputError("an artefact of `headrace train`", f"no manifest.json in {first}", "see --model in the help")
+    """Which artefact takes part from the start of a period on. Only period 0 of several, which is not tested, may do without."""
 
     def found(period: int) -> Path | None:
         if model is None:
             return None
         folder = model / str(period) if periods else model
-        return folder if folder.is_dir() else None
+        return folder if period or not periods or folder.is_dir() else None
 
     return found
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from online_models.embeddings import MANIFEST, read_manifest
 from online_models.errors import InputError
 
 from .plan import Plan
@@ -41,10 +43,38 @@ def check(plan: Plan, setup: Setup, wish: Wish) -> None:
         raise InputError("a set with periods for the frozen track", f"{plan.name}, which has none", remedy)
     if wish.lags and not plan.timed:
         raise InputError("a log with times for --lag", f"{plan.name}, which has none", "give recorded logs")
+    _check_models(plan, setup)
     known = [variant.part for variant in _variants(plan, setup)]
     for part in wish.parts:
         if part not in known:
             raise InputError(f"a part that takes part in {plan.name}: {', '.join(known)}", part, "correct --part")
+
+
+def _check_models(plan: Plan, setup: Setup) -> None:
+    """Raises InputError where an artefact is not there, or has seen what it is asked about."""
+    periods = range(len(plan.bounds) - 1)
+    folders = {period: folder for period in periods if (folder := setup.model(period)) is not None}
+    if not folders:
+        return
+    for folder in folders.values():
+        if not (folder / MANIFEST).is_file():
+            raise InputError("an artefact of `headrace train`", f"no {MANIFEST} in {folder}", "see --model in the help")
+    # what comes before the first query is learned only: an artefact may have seen it
+    first = {period: plan.bounds[period] if period else int(plan.event[0]) for period in folders}
+    times = _times(plan, set(first.values()))
+    for period, folder in folders.items():
+        newest, asked = read_manifest(folder).newest_ms, times[first[period]]
+        if newest > asked:
+            raise InputError(
+                f"an artefact that has seen nothing after the first event that it is asked about (at {asked} ms)",
+                f"events until {newest} ms in {folder}", "train it on what comes before",
+            )  # fmt: skip
+
+
+def _times(plan: Plan, events: set[int]) -> dict[int, int]:
+    """Event number → time in ms."""
+    stream = islice(plan.read(), max(events) + 1)
+    return {n: event.timestamp for n, (event, _) in enumerate(stream) if n in events}
 
 
 def _variants(plan: Plan, setup: Setup) -> list[Variant]:

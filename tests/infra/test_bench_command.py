@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from infra.cli import cli
-from online_models.errors import HeadraceError
+from infra.quality.ader import START_MS, STEP_MS
+from online_models.errors import HeadraceError, InputError
 from tests.infra.quality.worlds import walk, write_log, write_periods
+from tests.versions import artefact, vectors_of
 from tests.worlds import shop_log
 
 
@@ -96,6 +98,46 @@ def test_a_set_with_periods(data: Path, tmp_path: Path) -> None:
     one = bench("--set", "ader-diginetica", "--data", data, "--limit", 80, "--track", "frozen")
     assert "| ader-diginetica | frozen |" in one.output
     assert "prequential" not in one.output
+
+
+def items_artefact(folder: Path, names: list[str], to_ms: int) -> None:
+    artefact(folder, names, vectors_of([n % 5 for n in range(len(names))]), to_ms=to_ms)
+
+
+def refusal(*args: object) -> str:
+    error = bench(*args).exception
+    assert isinstance(error, InputError), error
+    return str(error)
+
+
+def test_each_tested_period_needs_an_older_artefact(data: Path, tmp_path: Path) -> None:
+    """Periods begin at events 150 and 250; what an artefact may have seen last is the event before."""
+    names, models, out = [str(n) for n in range(30)], tmp_path / "models", tmp_path / "out.json"
+    args = ["--set", "ader-diginetica", "--data", data, "--model", models, "--json", out]
+    items_artefact(models / "1", names, START_MS + 149 * STEP_MS)
+    assert f"no manifest.json in {models / '2'}" in refusal(*args)
+    items_artefact(models / "2", names, START_MS + 251 * STEP_MS)
+    said = refusal(*args)
+    assert f"asked about (at {START_MS + 250 * STEP_MS} ms)" in said
+    assert f"until {START_MS + 251 * STEP_MS} ms in {models / '2'}" in said
+    assert not out.exists()
+    assert bench(*args, "--periods", 1, "--track", "prequential").exit_code == 0, "period 2 is not tested"
+    (models / "2").rename(tmp_path / "late")
+    items_artefact(models / "2", names, START_MS + 249 * STEP_MS)
+    assert bench(*args, "--track", "prequential").exit_code == 0
+    items_artefact(models / "0", names, START_MS + 200 * STEP_MS)
+    assert str(models / "0") in refusal(*args)
+
+
+def test_an_artefact_for_a_log_may_have_seen_what_is_not_judged(tmp_path: Path) -> None:
+    """20 % of 200 events are learned only: event 40 is the first that may be judged."""
+    events = shop_log(200)
+    log = write_log(tmp_path / "log.jsonl", events)
+    names = sorted({event.item_id for event in events})
+    items_artefact(tmp_path / "old", names, events[39].timestamp)
+    items_artefact(tmp_path / "new", names, events[60].timestamp)
+    assert bench(log, "--model", tmp_path / "old").exit_code == 0
+    assert f"until {events[60].timestamp} ms in {tmp_path / 'new'}" in refusal(log, "--model", tmp_path / "new")
 
 
 @pytest.mark.parametrize(

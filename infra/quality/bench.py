@@ -60,7 +60,8 @@ def _check_models(plan: Plan, setup: Setup) -> None:
         if not (folder / MANIFEST).is_file():
             raise InputError("an artefact of `headrace train`", f"no {MANIFEST} in {folder}", "see --model in the help")
     # what comes before the first query is learned only: an artefact may have seen it
-    first = {period: plan.bounds[period] if period else int(plan.event[0]) for period in folders}
+    one = len(periods) == 1
+    first = {period: int(plan.event[0]) if one else plan.bounds[max(period, 1)] for period in folders}
     times = _times(plan, set(first.values()))
     for period, folder in folders.items():
         newest, asked = read_manifest(folder).newest_ms, times[first[period]]

@@ -85,6 +85,31 @@ def test_metrics_of_lists_that_are_given(plan: Plan) -> None:
     assert verdict.coverage == 3 / 4
 
 
+def test_known_items_have_figures_of_their_own(tmp_path: Path) -> None:
+    """A basket of an item that is known and one that is not: of the known ones all are found."""
+    log = [event(n, n, "u", "ab"[n % 2]) for n in range(4)] + [event(4, 10, "v", "a"), event(5, 10, "v", "new")]
+    plan = log_plan(tmp_path / "log.jsonl", log)
+    judge = Judge(plan)
+    [query] = np.flatnonzero(plan.event == 4).tolist()
+    judge.look(query, ["a", "b"], np.array([2.0, 1.0], np.float32))
+    recall, ndcg = NAMES.index("recall@20"), NAMES.index("ndcg@20")
+    assert judge.values[query, recall] == 0.5
+    assert judge.known[query, [recall, ndcg]].tolist() == [1.0, 1.0]
+
+
+def test_popularity_of_what_is_listed_and_of_what_came(plan: Plan) -> None:
+    """Of four events two are on 20, and one each on 10 and 30."""
+    judge = Judge(plan)
+    judge.look(0, ["20"], np.ones(1, np.float32))  # before the first event nothing has a share
+    for item in ("10", "20", "20", "30"):
+        judge.passed(item)
+    judge.look(0, ["20", "99", "30"], np.array([3.0, 2.0, 1.0], np.float32))  # 99 may not be ranked; 10 comes
+    judge.look(1, ["20"], np.ones(1, np.float32))  # 30 comes
+    verdict = judge.verdict()
+    assert verdict.listed == pytest.approx((3 / 8 + 1 / 2) / 2)
+    assert verdict.wanted == pytest.approx(1 / 4)
+
+
 def test_a_constant_scorer_scores_as_a_random_one(tmp_path: Path) -> None:
     items = [(n, n) for n in range(60)]
     plan = ader_plan(tmp_path, [items, [(n % 300, (n * 7) % 60) for n in range(600)]])

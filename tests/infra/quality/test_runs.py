@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from infra.quality import bench
 from infra.quality.judge import Verdict
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup, by_tracks, late
@@ -105,6 +106,20 @@ def test_frozen_means_that_nothing_of_the_period_is_learned(tmp_path: Path) -> N
     assert not np.array_equal(a, b)
 
 
+def test_both_judges_hear_of_what_is_learned(tmp_path: Path) -> None:
+    """An item's share is that of all events learned before the query: before its period where it is frozen."""
+    plan, live, still = both_tracks(tmp_path, periods(walk(150, 2, 1000), walk(100, 3, 2000)))
+    items = [plan.items[event.item_id] for event, _ in plan.read()]
+    wanted = [items[n] for n in plan.event]
+    now = [items[:n].count(item) / n for n, item in zip(plan.event.tolist(), wanted, strict=True)]
+    starts = [plan.bounds[period] for period in plan.stratum.tolist()]
+    then = [items[:n].count(item) / n for n, item in zip(starts, wanted, strict=True)]
+    assert live.wanted == pytest.approx(np.mean(now))
+    assert still.wanted == pytest.approx(np.mean(then))
+    assert still.wanted != pytest.approx(live.wanted)
+    assert still.listed > 0.0
+
+
 def test_learning_everything_at_once_is_worth_something_here(tmp_path: Path) -> None:
     """A new way from item to item in period 1: who stands still misses it."""
     turned = [(s, (i * 7) % 30) for s, i in walk(1200, 2, 1000)]
@@ -141,6 +156,11 @@ def test_a_user_as_of_now_is_worth_something(shop: Plan, prequential: Verdict) -
     models, everything = late(shop, Setup(CONFIG), 3_600_000 * 6, nothing)
     means = [v.values[:, NAMES.index("ndcg@20")].mean() for v in (prequential, models, everything)]
     assert means[0] > means[1] > means[2]
+    told = bench.run(shop, Setup(CONFIG), bench.Wish(lags=(("6h", 3_600_000 * 6),)), lambda name: nothing)["lag"][0]
+    found = [told[part]["metrics"]["ndcg@20"]["mean"] for part in ("models late", "everything late")]
+    assert found == pytest.approx(means[1:], abs=1e-5)
+    less = [told[part]["difference"]["ndcg@20"]["mean"] for part in ("models late", "everything late")]
+    assert less == pytest.approx([mean - means[0] for mean in means[1:]], abs=2e-5)
 
 
 def test_a_variant_takes_away_what_it_names(shop: Plan, prequential: Verdict) -> None:

@@ -11,6 +11,7 @@ The files have no times. Events get one each `STEP_MS`, so that the order stays 
 from __future__ import annotations
 
 import gzip
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,8 +61,12 @@ def read(folder: Path, last: int | None = None, limit: int | None = None) -> Per
     items: list[int] = []
     numbers: dict[str, int] = {}
     bounds = [0]
-    while (last is None or len(bounds) <= last + 1) and (file := folder / f"period_{len(bounds) - 1}.txt.gz").is_file():
-        for n, line in enumerate(gzip.decompress(file.read_bytes()).decode().splitlines()):
+    while last is None or len(bounds) <= last + 1:
+        file = folder / f"period_{len(bounds) - 1}.txt.gz"
+        if not file.is_file():
+            _refuse_gap(folder, len(bounds) - 1)
+            break
+        for n, line in enumerate(_lines(file)):
             if n == limit:
                 break
             parts = line.split()
@@ -73,6 +78,29 @@ def read(folder: Path, last: int | None = None, limit: int | None = None) -> Per
     if len(bounds) < 3:
         raise InputError("at least two periods", f"{len(bounds) - 1} in {folder}", "give the folder of the whole set")
     return Periods(sessions, np.array(items, np.int64), list(numbers), tuple(bounds))
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a period. Raises InputError where the file is damaged or has none."""
+    try:
+        lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise InputError("a whole gzip file of text", f"{file} ({error})", "fetch it again") from error
+    if not lines:
+        raise InputError("a period with events", f"none in {file}", "fetch it again")
+    return lines
+
+
+def _refuse_gap(folder: Path, missing: int) -> None:
+    """Raise InputError if there is a period after one that is missing."""
+    numbers = [file.name.removeprefix("period_").removesuffix(".txt.gz") for file in folder.glob("period_*.txt.gz")]
+    later = [int(number) for number in numbers if number.isdecimal() and int(number) > missing]
+    if later:
+        raise InputError(
+            f"period_{missing}.txt.gz before period_{min(later)}.txt.gz",
+            f"none in {folder}",
+            "give the folder of the whole set",
+        )
 
 
 def plan(name: str, periods: Periods, config: PipelineConfig) -> Plan:

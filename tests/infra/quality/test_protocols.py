@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +172,29 @@ def test_a_set_that_is_not_there_or_not_as_described(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         ader.read(tmp_path / "one")
     assert ader.plan("made-up", ader.read(tmp_path / "ader" / "DIGINETICA", 1, 5), REPEATS).bounds == (0, 4, 9)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda raw: raw[:-12], "a whole gzip file"),
+        (lambda raw: b"", "none in"),
+        (lambda raw: b"1 2\n", "a whole gzip file"),
+        (lambda raw: raw[:10] + b"\xff" * 8 + raw[18:], "a whole gzip file"),
+        (lambda raw: gzip.compress(b"\xff 1\n"), "a whole gzip file"),
+    ],
+)
+def test_a_damaged_period_is_said(damage: Callable[[bytes], bytes], said: str, tmp_path: Path) -> None:
+    file = write_periods(tmp_path, PERIODS) / "period_1.txt.gz"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError, match=f"{said}.*period_1.*fetch it again"):
+        ader.read(tmp_path)
+
+
+def test_no_period_is_missing_between_two(tmp_path: Path) -> None:
+    write_periods(tmp_path, [*PERIODS, PERIODS[0]])
+    (tmp_path / "period_2.txt.gz").unlink()
+    for last in (None, 2, 3):
+        with pytest.raises(InputError, match=r"period_2\.txt\.gz before period_3\.txt\.gz, got none in"):
+            ader.read(tmp_path, last)
+    assert len(ader.read(tmp_path, 1).bounds) == 3, "what is not asked for need not be there"

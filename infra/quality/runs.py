@@ -120,15 +120,16 @@ def late(plan: Plan, setup: Setup, lag_ms: int, progress: Progress) -> tuple[Ver
     models, everything = Judge(plan), Judge(plan)
     waiting: deque[tuple[Event, Source]] = deque()
     copies = EventWindow(setup.config.dedup_window)
-    query = 0
+    query = clock = 0
     for n, (event, source) in enumerate(plan.read()):
+        clock = max(clock, event.timestamp)
         name = hash_id(event.event_id)
         if name in copies:
             # the pipeline drops it, so nobody's state may have it twice; nor may it wait, for what it is a copy of may not be learned yet
             progress(n + 1, plan.events)
             continue
         copies.add(name)
-        while waiting and waiting[0][0].timestamp + lag_ms <= event.timestamp:
+        while waiting and waiting[0][0].timestamp + lag_ms <= clock:
             old, at = waiting.popleft()
             pipeline.process([(old, at)])
             reader.learned(old)

@@ -145,6 +145,17 @@ def test_without_delay_copies_change_nothing(tmp_path: Path) -> None:
         assert (verdict.coverage, verdict.listed, verdict.wanted) == (live.coverage, live.listed, live.wanted)
 
 
+def test_without_delay_a_late_event_is_asked_about_as_any_other(tmp_path: Path) -> None:
+    """Every seventh event comes after its successor."""
+    log = shop_log(300)
+    for n in range(0, 294, 7):
+        log[n], log[n + 1] = log[n + 1], log[n]
+    plan = log_plan(tmp_path / "log.jsonl", log, CONFIG)
+    live, _ = by_tracks(plan, Setup(CONFIG), False, nothing)
+    for verdict in late(plan, Setup(CONFIG), 0, nothing):
+        assert same(verdict, live, slice(None))
+
+
 def test_models_that_never_hear_of_anything_know_nothing(shop: Plan) -> None:
     models, everything = late(shop, Setup(CONFIG), 1 << 50, nothing)
     for verdict in (models, everything):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from infra import topics
+from infra import topic_reading
 from infra.cli.gate import command
 from offline import job
 from offline.publish import publish
@@ -40,12 +40,12 @@ def test_it_compares_with_what_is_live_and_says_so(
 ) -> None:
     old = publish(folder / "old", str(tmp_path / "published"))
     live = Decision(announcement=old, state="promoted", by="w1", created=1)
-    monkeypatch.setattr(topics, "records", lambda settings, *names: on_wire(live))
+    monkeypatch.setattr(topic_reading, "records", lambda settings, *names: on_wire(live))
     found = run(folder)
     assert json.loads(found.stdout)["against"] == old.version
     assert f"beside {old.version}, which is live" in found.stderr
     assert json.loads(run(folder, "--popularity").stdout)["against"] == "popularity"
-    monkeypatch.setattr(topics, "records", lambda settings, *names: [])
+    monkeypatch.setattr(topic_reading, "records", lambda settings, *names: [])
     nothing = run(folder)
     assert (json.loads(nothing.stdout)["against"], "nothing is live" in nothing.stderr) == ("popularity", True)
 
@@ -56,7 +56,7 @@ def test_without_a_broker_it_compares_with_popularity_and_says_so(
     def away(*_: Any) -> Any:
         raise ServiceError("a Kafka broker", "no answer", "start it")
 
-    monkeypatch.setattr(topics, "records", away)
+    monkeypatch.setattr(topic_reading, "records", away)
     found = run(folder)
     assert json.loads(found.stdout)["against"] == "popularity"
     assert "what is live is not known, popularity stands in: expected a Kafka broker" in found.stderr

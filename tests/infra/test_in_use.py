@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra import topics
+from infra import topic_reading
 from infra.cli.publish_model import in_use
 from infra.models import Models
 from infra.settings import Settings
@@ -17,7 +17,7 @@ from tests.infra.test_models_command import NAMES, announced, decided, on_wire, 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> Any:
     def of(*records: Any) -> InUse:
-        monkeypatch.setattr(topics, "records", lambda settings, *names: on_wire(*records))
+        monkeypatch.setattr(topic_reading, "records", lambda settings, *names: on_wire(*records))
         return in_use(Settings())
 
     return of

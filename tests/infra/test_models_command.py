@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from infra import models, topics
+from infra import models, topic_reading
 from infra.cli.models import command
 from infra.models import Models
 from online_models.errors import InputError
@@ -140,7 +140,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
     tries = worker("w1", "b", "d", "shadow", moments=1_200)
     refuses = worker("w2", "b", "d", "refused", error="[bold]disk\x1b[2J full[/bold]")
     there = on_wire(A, B, GONE, announced("d", 4), tries, refuses)
-    monkeypatch.setattr(topics, "records", lambda settings, *names: there)
+    monkeypatch.setattr(topic_reading, "records", lambda settings, *names: there)
     out: list[Decision] = []
     monkeypatch.setattr(models, "write", lambda settings, decision: out.append(decision))
     return out
@@ -174,7 +174,7 @@ def test_list_as_json_has_everything(written: list[Decision]) -> None:
 
 
 def test_list_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "records", lambda settings, *names: [])
+    monkeypatch.setattr(topic_reading, "records", lambda settings, *names: [])
     assert run("list").splitlines() == [
         "no version is known: announce one with `headrace publish-model`",
         "no worker has said where it is",
@@ -226,6 +226,6 @@ def test_nothing_is_written_of_an_unknown_version(written: list[Decision]) -> No
 
 
 def test_a_warning_where_records_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "records", lambda settings, *names: [record(NAMES.models, SLOT, b"{")])
+    monkeypatch.setattr(topic_reading, "records", lambda settings, *names: [record(NAMES.models, SLOT, b"{")])
     result = CliRunner().invoke(command, ["list"], catch_exceptions=False)
     assert "1 records that cannot be read" in result.stderr

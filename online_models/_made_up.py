@@ -82,7 +82,7 @@ class World:
         history, ages = user.recent(self.now)
         o = Observation(
             row, weight, self.now, user.hash, user.session, history, ages, user.in_session, rng.getrandbits(64), value,
-            value is not None,
+            value is not None, history[: user.in_session][::-1],
         )  # fmt: skip
         user.visit(row, weight, self.now, RATED if o.rated else 0)
         return o

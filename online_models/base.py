@@ -29,10 +29,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
 
+NO_ROWS: IntArray = np.zeros(0, np.int32)
+
 
 @dataclass(slots=True)
 class Observation:
-    """One interaction in row numbers. ``history`` is the user's items before it, latest first; ``ages`` ms since each."""
+    """One interaction in row numbers. ``history`` is the user's items before it, latest first; ``ages`` ms since each; the first
+    ``in_session`` of them belong to the same session, whose latest events were on the items ``sequence``, oldest first."""
 
     item: int
     weight: float
@@ -45,6 +48,7 @@ class Observation:
     event: int = 0
     value: float | None = None
     rated: bool = False
+    sequence: IntArray = field(default_factory=lambda: NO_ROWS)
 
 
 class Scratch:
@@ -70,7 +74,8 @@ class Query:
     """One request: who asks, when, and what may not be listed.
 
     ``own`` holds the user's distinct items (dtype ``OWN``), the latest last; ``recent`` the same rows, latest first and
-    cut short; the first ``in_session`` of them belong to the session. ``blocked[row] != 0`` keeps an item out. ``vector`` is
+    cut short; the first ``in_session`` of them belong to the session, ``sequence`` are the items of its latest events, oldest first.
+    ``blocked[row] != 0`` keeps an item out. ``vector`` is
     the user's factor vector. ``version`` is the version of the deep model that the request is pinned to (None: there is none).
     """
 
@@ -88,6 +93,7 @@ class Query:
     scratch: Scratch = field(default_factory=Scratch)
     in_session: int = 0
     version: Any = None
+    sequence: IntArray = field(default_factory=lambda: NO_ROWS)
 
 
 @runtime_checkable

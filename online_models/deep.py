@@ -25,10 +25,10 @@ from .soundness import usable
 CACHE, CACHE_BYTES = 5_000, 64 << 20
 """Sessions whose query is kept: the list after an event and the next event's fresh list ask the same. With each is what the
 encoder keeps of it (1.5 KiB an event with two layers of attention of 64 dims), so bytes are bounded too."""
-STEPS = 19
-"""A session of up to so many items is encoded event by event, on top of what is kept of it; a longer one at once, and one that fills
-all that the encoder looks at, whose first item is another after each event (so it is below `SessionConfig.recent`, too). Which way it
-goes depends on the session alone, so that the bits of a query do not depend on who asked before."""
+STEPS = 39
+"""A session of up to so many events (as many as a worker remembers under the default settings) is encoded event by event, on top of
+what is kept of it; a longer one at once, and one that fills all that the encoder looks at, whose first item is another after each
+event. Which way it goes depends on the session alone, so that the bits of a query do not depend on who asked before."""
 WIDE, PROBES = 8, 16
 """Groups of inverted lists whose lists are compared with a query, and lists looked into."""
 
@@ -141,9 +141,9 @@ class Version:
         self._queries.clear()
 
     def query(self, items: IntArray) -> FloatArray | None:
-        """The query [dims] after ``items`` (table rows, latest first); None where the version knows none of them, and where what
-        its encoder makes of them is no number or too large."""
-        rows = self.row_of[items[::-1]].astype(np.int64)
+        """The query [dims] after events on ``items`` (table rows, oldest first); None where the version knows none of them, and where
+        what its encoder makes of them is no number or too large."""
+        rows = self.row_of[items].astype(np.int64)
         rows = rows[rows >= 0][-self.encoder.length :]
         if not len(rows):
             return None
@@ -168,9 +168,9 @@ class Version:
 
     def learn_one(self, o: Observation) -> None:
         """Follow an item that the version was not trained with."""
-        if o.weight <= 0.0 or not o.in_session:
+        if o.weight <= 0.0 or not len(o.sequence):
             return
-        query = self.query(o.history[: o.in_session])
+        query = self.query(o.sequence)
         direction = None if query is None else self.newcomers.asked(query)
         if direction is not None and self.row_of[o.item] < 0:
             self.newcomers.learn(o.item, direction)
@@ -223,8 +223,8 @@ _NO_BIAS: FloatArray = np.zeros(0, np.float32)
 
 
 def asked(q: Query) -> IntArray:
-    """The items that say what the user is after: those of the session, or the latest one where it has only begun."""
-    return q.recent[: max(q.in_session, 1)]
+    """The items that say what the user is after: those of the session's events, or the latest one where it has only begun."""
+    return q.sequence if len(q.sequence) else q.recent[:1]
 
 
 class Deep:

@@ -123,13 +123,18 @@ class Knowledge(Models):
 
     def observation(self, x: Interaction, row: int) -> Observation:
         """An interaction in row numbers, of the item in ``row``."""
-        known = [self.items.row(i) for i in x.history]
-        history = np.array([r for r in known if r >= 0], np.int32)
-        ages = np.array([a for a, r in zip(x.ages, known, strict=True) if r >= 0], np.int64)
-        rated = x.event_type == "rating"
+        found = np.array([self.items.row(i) for i in x.history], np.int32)
+        known = found >= 0
+        history, ages = found[known], np.array(x.ages, np.int64)[known]
+        inside = int(np.count_nonzero(known[: x.in_session]))
+        sequence = history[:inside][::-1]
+        if x.sequence:
+            rows = np.array([self.items.row(i) for i in x.sequence], np.int32)
+            sequence = rows[rows >= 0]
         return Observation(
-            row, x.weight, x.timestamp, x.user, x.session, history, ages, x.in_session, x.event, x.value, rated
-        )
+            row, x.weight, x.timestamp, x.user, x.session, history, ages, inside, x.event, x.value, x.event_type == "rating",
+            sequence,
+        )  # fmt: skip
 
     def _follow_session(self, x: Interaction) -> None:
         """A session that converts is a positive for the intent model, one that falls silent a negative."""

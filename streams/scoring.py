@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online_models.base import FloatArray, IntArray, Query
+from online_models.base import NO_ROWS, FloatArray, IntArray, Query
 from online_models.blend import ACTIVE, active_contexts
 from online_models.deep import Version
 from online_models.items import hash_id
@@ -59,7 +59,7 @@ class Scorer:
             timestamp, state.own[: state.n], items, ages, k.items.blocked, state.vector, len(k.items), state.hash,
             0 if over else state.hash ^ state.session_ms,
             state.n_events if over else state.session_seq, state.n_events, k.scratch, 0 if over else inside,
-            version,
+            version, NO_ROWS if over else np.array(state.sequence, np.int32),
         )  # fmt: skip
 
     def contexts(self, state: UserState, timestamp: int, gap_ms: int) -> IntArray:

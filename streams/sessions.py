@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
 from online_models.base import IntArray
 from online_models.items import ItemTable
@@ -205,3 +206,5 @@ class Sessions:
             own["item"] = rows[rows >= 0]
             state.n = len(own)
             state.own[: state.n] = own
+            moved = new_index[np.array(state.sequence, np.int32)]
+            state.sequence = moved[moved >= 0].tolist()

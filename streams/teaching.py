@@ -52,12 +52,15 @@ class Teacher:
         if apart is not None:
             own = {APART + name: delta for name, delta in deltas.items()}
             deltas = own | _steps(self._everybodys, state, items, row, event_hash, moment, weight, wanted)[0]
+        inside = 0 if begins else inside
+        sequence = [] if begins or state.sequence == items[:inside][::-1].tolist() else state.sequence
         session = state.hash ^ (max(event.timestamp, state.last_ms) if begins else state.session_ms)
         interaction = Interaction(
             item_id=event.item_id, event_type=event.event_type, weight=weight, timestamp=event.timestamp, value=event.value,
             user=state.hash, session=session, event=event_hash, history=[k.items.ids[r] for r in items.tolist()],
-            ages=ages.tolist(), in_session=0 if begins else inside, partition=source.partition, offset=source.offset,
+            ages=ages.tolist(), in_session=inside, partition=source.partition, offset=source.offset,
             clock=k.clock + 1, deltas=deltas, before=times(state.own[: state.n], row), variant=apart, shown=self._shown(moment),
+            sequence=[k.items.ids[r] for r in sequence],
         )  # fmt: skip
         return interaction, step
 

@@ -63,6 +63,7 @@ class Image(msgspec.Struct, array_like=True):
     value: float | None
     context: dict[str, str]
     intent: float
+    sequence: list[str] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -117,7 +118,7 @@ class UserState:
 
     __slots__ = (
         *_NUMBERS, "ahead", "base", "context", "hash", "intent", "last_item", "last_type", "n", "offset", "own", "partition",
-        "sample", "served", "session_id", "since", "types", "user_id", "value", "vector",
+        "sample", "sequence", "served", "session_id", "since", "types", "user_id", "value", "vector",
     )  # fmt: skip
 
     n_events: int
@@ -145,6 +146,8 @@ class UserState:
         self.intent = 0.0
         self.last_item, self.last_type = "", ""
         self.session_id: str | None = None
+        self.sequence: list[int] = []
+        """Rows of the items of the session's latest events, oldest first: from `SessionConfig.recent` of a long one to twice as many."""
         self.types: dict[str, int] = {}
         self.value: float | None = None
         self.context: dict[str, str] = {}
@@ -168,7 +171,7 @@ class UserState:
         if self.starts_session(entry.timestamp, entry.session_id, config.sessions.gap_s * 1000):
             self.n_sessions += 1
             self.session_ms, self.session_seq, self.session_events = now, self.n_events, 0
-            self.converted, self.types = 0, {}
+            self.converted, self.types, self.sequence = 0, {}, []
             self.session_id = entry.session_id
         if self.session_id is None:
             self.session_id = entry.session_id
@@ -182,7 +185,8 @@ class UserState:
             self.converted = 1
             self.n_conversions += 1
         if entry.weight > 0.0 and row >= 0:
-            self._visit(row, entry.item_id, now, FLAGS.get(entry.event_type, 0), config.sessions.history)
+            self._visit(row, now, FLAGS.get(entry.event_type, 0), config.sessions.history)
+            self._go_on(row, config.sessions.recent)
         if len(entry.step) == 2 * len(self.vector):  # empty, or made under other dims
             add_step(self.vector, np.frombuffer(entry.step, np.int16))
         self.n_events += 1
@@ -199,7 +203,13 @@ class UserState:
         draw = ((event ^ seed) * 0x9E3779B97F4A7C15 >> 11) & 0xFFFFFFFF
         return draw * self.session_events < 1 << 32
 
-    def _visit(self, row: int, item_id: str, now: int, flags: int, cap: int) -> None:
+    def _go_on(self, row: int, most: int) -> None:
+        """What goes is the older half at a time: most events then only add to what an encoder of sessions has seen before."""
+        self.sequence.append(row)
+        if len(self.sequence) >= 2 * most:
+            del self.sequence[:-most]
+
+    def _visit(self, row: int, now: int, flags: int, cap: int) -> None:
         before = self.n
         if self.n == len(self.own) and self.n < cap:
             bigger = np.zeros(min(2 * self.n, cap), OWN)
@@ -245,6 +255,7 @@ class UserState:
                 own=own.tobytes(), vector=self.vector.tobytes() if self.vector.any() else b"",
                 numbers=[getattr(self, n) for n in _NUMBERS], last_item=self.last_item, last_type=self.last_type,
                 session_id=self.session_id, types=self.types, value=self.value, context=self.context, intent=self.intent,
+                sequence=[ids[i] for i in self.sequence],
             )
         )  # fmt: skip
 
@@ -267,6 +278,7 @@ class UserState:
             setattr(state, name, number)
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
         state.types, state.value, state.context, state.intent = image.types, image.value, image.context, image.intent
+        state.sequence = [row for row in map(row_of, image.sequence) if row >= 0]
         return state
 
 

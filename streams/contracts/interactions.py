@@ -29,6 +29,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ``ages`` are the milliseconds since each. ``partition`` and ``offset`` say where the event stood; ``clock`` is a
     Lamport clock that orders the tail on recovery as it was first learned. ``deltas`` holds the steps by model name, those of an
     arm that learns apart behind `APART`.
+    ``sequence``: items of the session's latest events, oldest first; empty where that is its items of the ``history``, each once.
     ``before`` counts the events that the user had on the item already. ``shown``: items of the list from before the event that may
     need trying, where new items are given a bonus.
     """
@@ -52,6 +53,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     deltas: dict[str, Delta] = msgspec.field(default_factory=dict)
     before: int = 0
     shown: list[str] = msgspec.field(default_factory=list)
+    sequence: list[str] = msgspec.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.ages) != len(self.history) or not 0 <= self.in_session <= len(self.history):

@@ -33,6 +33,7 @@ def query(table: ItemTable, recent: list[int], v: Version | None, in_session: in
     return Query(
         0, np.zeros(0, OWN), np.array(recent, np.int32), np.zeros(len(recent), np.int64), table.blocked, np.zeros(4, np.float32),
         len(table), in_session=len(recent) if in_session is None else in_session, version=v,
+        sequence=np.array(recent[:in_session][::-1], np.int32),
     )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def best(table: ItemTable, recent: list[int], v: Version, k: int = 9) -> list[st
 
 
 def seen(item: int, history: list[int]) -> Observation:
-    return Observation(item, 1.0, 0, 1, 1, np.array(history, np.int32), np.zeros(len(history), np.int64), len(history))
+    before = np.array(history, np.int32)
+    return Observation(item, 1.0, 0, 1, 1, before, np.zeros(len(before), np.int64), len(before), sequence=before[::-1])
 
 
 def test_items_of_the_group_come_first_whatever_the_rows_are(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""The session as it went, item after item: what a deep model is asked with and learns newcomers by."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from streams.config import PipelineConfig, SessionConfig
+from streams.contracts.events import Event, Source
+from streams.contracts.interactions import Interaction
+from streams.pipeline import Pipeline
+from streams.user_state import Image, UserState
+from tests.worlds import START
+
+RECENT = 4
+CONFIG = PipelineConfig(sessions=SessionConfig(recent=RECENT))
+
+
+def play(
+    items: str, config: PipelineConfig = CONFIG, gap_at: int = -1
+) -> tuple[Pipeline, list[Interaction], list[list[str]]]:
+    """A user's events on items of one letter each, a session of silence before number ``gap_at``; with the sequences after each."""
+    pipeline, found, sequences = Pipeline(config, stored=True), [], []
+    at = START
+    for n, item in enumerate(items):
+        at += 7_200_000 if n == gap_at else 1_000
+        event = Event(timestamp=at, user_id="ann", item_id=item, event_type="view", event_id=f"e{n}")
+        [outcome] = pipeline.process([(event, Source(0, n))])
+        assert outcome.interaction is not None
+        found.append(outcome.interaction)
+        sequences.append(names(pipeline, pipeline.sessions.get("ann")))
+    return pipeline, found, sequences
+
+
+def names(pipeline: Pipeline, state: UserState) -> list[str]:
+    return [pipeline.knowledge.items.ids[row] for row in state.sequence]
+
+
+def test_what_comes_again_stands_there_again_and_of_a_long_session_the_older_half_goes_at_once() -> None:
+    _, _, sequences = play("abacabadabb")
+    assert ["".join(s) for s in sequences] == [
+        "a", "ab", "aba", "abac", "abaca", "abacab", "abacaba", "abad", "abada", "abadab", "abadabb"
+    ]  # fmt: skip
+
+
+def test_a_session_begins_with_nothing_and_is_asked_about_by_nothing_once_it_is_over() -> None:
+    pipeline, _, sequences = play("abca", gap_at=3)
+    assert sequences == [["a"], ["a", "b"], ["a", "b", "c"], ["a"]]
+    state = pipeline.sessions.get("ann")
+    during, after = (pipeline.scorer.query(state, state.last_ms + ms, 20, None) for ms in (1, 7_200_000))
+    assert during.sequence.tolist() == state.sequence
+    assert len(after.sequence) == 0
+
+
+@pytest.mark.parametrize("items", ["abcd", "abcdefghijklm", "abacab", "aab", "abacabadabacabaa"])
+def test_everybody_learns_of_the_session_what_its_owner_knew(items: str) -> None:
+    pipeline, found, sequences = play(items)
+    for x, before in zip(found, [[], *sequences], strict=False):
+        o = pipeline.knowledge.observation(x, pipeline.knowledge.items.row(x.item_id))
+        assert [pipeline.knowledge.items.ids[row] for row in o.sequence] == before
+
+
+def test_a_sequence_is_written_only_where_the_history_does_not_say_it() -> None:
+    _, found, _ = play("abcac")
+    assert [x.sequence for x in found] == [[], [], [], [], ["a", "b", "c", "a"]]
+
+
+def test_what_the_item_table_has_forgotten_is_in_no_session() -> None:
+    pipeline, found, _ = play("abc")
+    told = msgspec.structs.replace(found[2], history=["b", "gone", "a"], ages=[1, 2, 3], in_session=2)
+    o = pipeline.knowledge.observation(told, 2)
+    assert (o.history.tolist(), o.ages.tolist(), o.in_session, o.sequence.tolist()) == ([1, 0], [1, 3], 1, [1])
+    o = pipeline.knowledge.observation(msgspec.structs.replace(told, sequence=["b", "gone", "b"]), 2)
+    assert o.sequence.tolist() == [1, 1]
+
+
+def test_it_is_stored_and_moves_with_a_compaction() -> None:
+    pipeline, _, _ = play("abacab")
+    image = pipeline.sessions.get("ann").image(pipeline.knowledge.items.ids)
+    back = UserState.from_image("ann", msgspec.msgpack.decode(image, type=Image), 16, pipeline.knowledge.items.row)
+    assert names(pipeline, back) == list("abacab")
+    pipeline.sessions.remap(np.array([1, -1, 0], np.int32))
+    assert pipeline.sessions.get("ann").sequence == [1, 1, 0, 1]
+
+
+def test_a_state_that_was_stored_before_there_was_one_is_read() -> None:
+    pipeline, _, _ = play("abacab")
+    image = msgspec.msgpack.decode(pipeline.sessions.get("ann").image(pipeline.knowledge.items.ids))
+    older = msgspec.msgpack.decode(msgspec.msgpack.encode(image[:-1]), type=Image)
+    assert UserState.from_image("ann", older, 16, pipeline.knowledge.items.row).sequence == []

@@ -19,6 +19,7 @@ from numba import njit
 
 from .base import Arrays, FloatArray, IntArray
 from .hidden import Hidden
+from .start import Start, plain
 
 G_UNIT, R_UNIT = 2.0**-15, 2.0**-16
 W_UNIT = G_UNIT * R_UNIT
@@ -139,7 +140,7 @@ class Blend:
         features: int,
         lr: float = 0.03,
         eps: float = 0.1,
-        prior: FloatArray | None = None,
+        start: Start | None = None,
         hidden: Hidden | None = None,
         more: int = 0,
     ) -> None:
@@ -148,12 +149,10 @@ class Blend:
         self.lr, self.eps = lr, eps
         self.more = more
         self.hidden = hidden or Hidden(features, features, 0)
-        self.weights: npt.NDArray[np.float64] = np.zeros((contexts, features))
-        if prior is not None:
-            self.weights[0] = np.rint(prior / W_UNIT) * W_UNIT
-        self.start: FloatArray = self.weights[0].astype(np.float32)
-        """What the weights [features] were before anything was learned."""
-        self.squares: npt.NDArray[np.float64] = np.zeros(features)
+        start = start or plain(("",) * features, contexts)
+        self._start: npt.NDArray[np.float64] = np.rint(start.weights / W_UNIT) * W_UNIT
+        self.weights = self._start.copy()
+        self.squares: npt.NDArray[np.float64] = np.rint(start.squares / G_UNIT**2) * G_UNIT**2
         self.updates: npt.NDArray[np.int64] = np.zeros(contexts, np.int64)
         self._g = np.zeros(features, np.float32)
         self._shapes = tuple((wide, self.columns(wide)) for wide in (True, False))
@@ -166,6 +165,12 @@ class Blend:
         """The one weight vector, of the features in use, that the ``active`` contexts add up to."""
         out = np.empty(self.columns(wide), np.float32)
         _collapse(self.weights, active, out)
+        return out
+
+    def start(self, active: IntArray, wide: bool = True) -> FloatArray:
+        """As `collapse`, of the weights as they were before anything was learned."""
+        out = np.empty(self.columns(wide), np.float32)
+        _collapse(self._start, active, out)
         return out
 
     def rank(

@@ -17,7 +17,7 @@ from numba import njit
 
 from . import closeness, habits, shelf
 from ._kernels import fast_log
-from .base import BOUGHT, CARTED, LIKED, FloatArray
+from .base import BOUGHT, CARTED, LIKED
 from .repeats import due
 
 SOURCE = ("inv_rank", "ratio", "log_ratio", "listed", "log_rank")
@@ -185,26 +185,6 @@ def describe(
             x[at, c + 1] = one + fast_log(p + np.float32(0.001)) * np.float32(1.0 / 6.91)
     for i in range(n):
         mark[rows[i]] = 0
-
-
-def prior(features: tuple[str, ...]) -> FloatArray:
-    """Where the weights start: trust ranks, the user's own items and neighbours more than plain popularity."""
-    trust = {
-        "again": 0.25,
-        "often": 0.25,
-        "following": 0.4,
-        "near": 0.4,
-        "far": 0.4,
-        "knn": 0.5,
-        "mf": 0.25,
-        "deep": 0.4,
-    }
-    out = np.zeros(len(features), np.float32)
-    for i, name in enumerate(features):
-        source, _, feature = name.partition(".")
-        if feature == "log_rank":
-            out[i] = trust.get(source, 0.1)
-    return out
 
 
 def seen_by_units(lists: tuple[str, ...]) -> int:

@@ -111,12 +111,14 @@ class SourcesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BlendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Adagrad of the blend: learning rate and the start of its sums. ``units``: hidden units, and their own learning rate."""
+    """Adagrad of the blend: learning rate and the start of its sums. ``units``: hidden units, and their own learning rate. ``start``:
+    weights that were learned on other logs, or a plain trust in ranks (`online_models.start`)."""
 
     lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
     eps: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 0.1
     units: Annotated[int, msgspec.Meta(ge=0, le=64)] = 16
     units_lr: Annotated[float, msgspec.Meta(ge=0, le=0.25)] = 0.03
+    start: Literal["shipped", "plain"] = "shipped"
 
 
 DEFAULT_WEIGHTS: dict[str, float] = {

@@ -141,7 +141,7 @@ def _groups(
 
 def _contexts(scorer: Scorer, x: FloatArray, ranked: Ranked, treatment: Treatment) -> list[ContextShare]:
     blend, wide = scorer.models.blend, x.astype(np.float64)
-    parts: list[tuple[str, FloatArray | Wide]] = [(START, blend.start)]
+    parts: list[tuple[str, FloatArray | Wide]] = [(START, blend.start(ranked.active))]
     if treatment.learned:
         active: IntArray = ranked.active
         parts = [(CONTEXT_NAMES[a], blend.weights[a]) for a in active.tolist()]

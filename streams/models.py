@@ -14,7 +14,7 @@ from online_models.blend import CONTEXTS, Blend
 from online_models.by_category import ByCategory
 from online_models.covisitation import CoVisitation
 from online_models.deep import Deep
-from online_models.features import Beside, feature_names, prior, seen_by_units
+from online_models.features import Beside, feature_names, seen_by_units
 from online_models.habits import Habits
 from online_models.hidden import Hidden
 from online_models.items import ItemTable
@@ -25,6 +25,7 @@ from online_models.recency import Recency
 from online_models.repeats import Repeats
 from online_models.session_knn import SessionKNN
 from online_models.shelf import Shelf
+from online_models.start import plain, shipped
 from online_models.untried import Untried
 
 from .config import CoVisitationConfig, PipelineConfig
@@ -32,6 +33,9 @@ from .contracts.interactions import APART, Delta, Interaction
 from .prequential import is_target
 
 log = logging.getLogger("headrace")
+
+STARTS = {"shipped": shipped, "plain": plain}
+"""`BlendConfig.start` → what gives weights."""
 
 
 def _covisitation(name: str, c: CoVisitationConfig) -> CoVisitation:
@@ -94,7 +98,13 @@ class Models:
             more=self.beside.seen_by_units,
         )
         self.blend = Blend(
-            CONTEXTS, len(self.features), b.lr, b.eps, prior(self.features), units, len(self.beside.names)
+            CONTEXTS,
+            len(self.features),
+            b.lr,
+            b.eps,
+            STARTS[b.start](self.features, CONTEXTS),
+            units,
+            len(self.beside.names),
         )
         self.misfits = {"mf": 0, "blend": 0, "intent": 0}
         """Steps left out because they are of another shape, by model."""

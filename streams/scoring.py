@@ -100,10 +100,9 @@ class Scorer:
         finally:
             self._filters.unblock(state, treatment)
         blend = self.models.blend
-        columns = blend.columns(self.models.wide)
-        weights = blend.collapse(active, self.models.wide) if treatment.learned else blend.start[:columns]
+        weights = (blend.collapse if treatment.learned else blend.start)(active, self.models.wide)
         if treatment.add is not None:
-            weights = weights + treatment.add[:columns]
+            weights = weights + treatment.add[: len(weights)]
         if self.bonus is not None:
             weights = weights + self.bonus
         rows, scores, at = np.empty(k, np.int32), np.empty(k, np.float32), np.empty(k, np.int32)

@@ -24,6 +24,7 @@ from tests.bench import (
     readout,
     sequences,
     split,
+    start,
     steps,
     swap,
     trial,
@@ -52,6 +53,7 @@ main.add_command(sequences.command, "sequences")
 main.add_command(swap.command, "swap")
 main.add_command(experiments.command, "experiments")
 main.add_command(split.command, "split")
+main.add_command(start.command, "start")
 main.add_command(steps.command, "steps")
 main.add_command(arms.command, "arms")
 main.add_command(off_policy.command, "off-policy")

@@ -21,6 +21,7 @@ from online_models.blend import (
     Blend,
     active_contexts,
 )
+from online_models.start import Start
 
 FEATURES = 6
 
@@ -38,6 +39,12 @@ def unpacked(step: bytes, features: int = FEATURES) -> tuple[list[int], Any, Any
 
 def union(rng: np.random.Generator, n: int = 30) -> Any:
     return np.ascontiguousarray(rng.random((n, FEATURES)), np.float32)
+
+
+def begun(contexts: int, value: float) -> Start:
+    weights = np.zeros((contexts, FEATURES))
+    weights[0] = value
+    return Start(weights, np.zeros(FEATURES))
 
 
 def frozen(blend: Blend) -> dict[str, bytes]:
@@ -94,7 +101,7 @@ def test_the_gradient_is_that_of_the_softmax_of_the_item_that_came() -> None:
 
 
 def test_proposing_and_ranking_change_nothing() -> None:
-    rng, blend = np.random.default_rng(2), Blend(3, FEATURES, prior=np.full(FEATURES, 0.3, np.float32))
+    rng, blend = np.random.default_rng(2), Blend(3, FEATURES, start=begun(3, 0.3))
     x, before = union(rng), frozen(blend)
     one, had = blend.propose(x, 30, 4, active(0, 1)), x.copy()
     assert blend.propose(x, 30, 4, active(0, 1)) == one
@@ -105,7 +112,7 @@ def test_proposing_and_ranking_change_nothing() -> None:
 
 def test_steps_commute_to_the_bit() -> None:
     rng, order = np.random.default_rng(3), random.Random(3)
-    blend, steps = Blend(5, FEATURES, prior=np.full(FEATURES, 0.1, np.float32)), []
+    blend, steps = Blend(5, FEATURES, start=begun(5, 0.1)), []
     for _ in range(400):  # proposed by workers that know more and less of each other
         packed = blend.propose(union(rng), 30, int(rng.integers(30)), active(0, *rng.permutation([1, 2, 3, 4])[:2]))
         steps.append(packed)
@@ -114,7 +121,7 @@ def test_steps_commute_to_the_bit() -> None:
     told = set()
     for _ in range(4):
         order.shuffle(steps)
-        other = Blend(5, FEATURES, prior=np.full(FEATURES, 0.1, np.float32))
+        other = Blend(5, FEATURES, start=begun(5, 0.1))
         for packed in steps:
             other.apply(packed)
         told.add(tuple(frozen(other).values()))

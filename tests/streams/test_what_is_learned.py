@@ -8,9 +8,9 @@ import pytest
 
 from online_models.base import BOUGHT, CARTED, LIKED, RATED
 from online_models.blend import CONTEXTS, Blend
-from online_models.features import prior
 from online_models.hidden import Hidden
 from online_models.matrix_factorization import MatrixFactorization
+from online_models.start import shipped
 from streams.config import PipelineConfig
 from streams.contracts.events import Event, Source
 from streams.contracts.interactions import Interaction
@@ -69,7 +69,9 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     settings, units = k.config.blend, k.blend.hidden
     more = units.more, units.extra
     hidden = Hidden(units.first, units.at, units.units, settings.units_lr, seed=k.config.seed, more=more)
-    blend = Blend(CONTEXTS, len(k.features), settings.lr, settings.eps, prior(k.features), hidden, k.blend.more)
+    blend = Blend(
+        CONTEXTS, len(k.features), settings.lr, settings.eps, shipped(k.features, CONTEXTS), hidden, k.blend.more
+    )
     for row in range(len(k.items)):
         factors.know(row, k.items.hash_of(row))
     n = {"mf": 0, "blend": 0}

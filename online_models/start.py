@@ -1,0 +1,103 @@
+"""Where the blend's weights start: what it learned on other logs, or a plain trust in ranks.
+
+What is shipped (``starting_weights.json``) is the mean over six public logs of what the blend had learned after the first fifth of each,
+from plain weights (``python -m tests.bench start``). Adagrad's sums start as if `WORTH` moments had been learned, so that what comes next
+moves the weights as it would after so many. Hidden units, and features that none of those logs had, start plainly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import FloatArray
+
+WORTH = 1_000
+"""Moments that the shipped weights count as."""
+DIGITS = 4
+"""Of what is shipped, behind the point."""
+
+TRUST = {
+    "again": 0.25, "often": 0.25, "following": 0.4, "near": 0.4, "far": 0.4, "knn": 0.5, "mf": 0.25, "deep": 0.4,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights [contexts, features] and Adagrad's sums [features]."""
+
+    weights: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a blend has learned of one log: its weights [contexts, features], sums [features], and how many moments it learned from."""
+
+    features: Sequence[str]
+    weights: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    moments: int
+
+
+def prior(features: Sequence[str]) -> FloatArray:
+    """Weights [features] that trust ranks: the user's own items and neighbours more than plain popularity."""
+    out = np.zeros(len(features), np.float32)
+    for i, name in enumerate(features):
+        source, _, feature = name.partition(".")
+        if feature == "log_rank":
+            out[i] = TRUST.get(source, 0.1)
+    return out
+
+
+def plain(features: Sequence[str], contexts: int) -> Start:
+    """`prior` in every context, and nothing learned."""
+    weights = np.zeros((contexts, len(features)))
+    weights[0] = prior(features)
+    return Start(weights, np.zeros(len(features)))
+
+
+def shipped(features: Sequence[str], contexts: int, found: dict[str, Any] | None = None) -> Start:
+    """The shipped weights (or those ``found``) of the features that they know, `plain` ones of the others."""
+    start, found = plain(features, contexts), found or _shipped()
+    for i, name in enumerate(features):
+        if name in found["weights"]:
+            start.weights[:, i], start.squares[i] = found["weights"][name], found["squares"][name]
+    return start
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files(__package__).joinpath("starting_weights.json").read_text())
+    return found
+
+
+def mean(learned: Sequence[Learned], contexts: Sequence[str]) -> dict[str, Any]:
+    """What would be shipped were these all logs. All have the same features; hidden units and what never learned is left out."""
+    weights = np.mean([x.weights for x in learned], axis=0).round(DIGITS)
+    squares = (WORTH * np.mean([x.squares / max(x.moments, 1) for x in learned], axis=0)).round(DIGITS)
+    told = {
+        name: i for i, name in enumerate(learned[0].features) if squares[i] > 0.0 and not name.startswith("hidden-")
+    }
+    return {
+        "contexts": list(contexts),
+        "weights": {name: weights[:, i].tolist() for name, i in told.items()},
+        "squares": {name: float(squares[i]) for name, i in told.items()},
+    }
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    """As JSON, a line for each feature."""
+    lines = [
+        f'"{part}": {{\n' + ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in found[part].items()) + "\n}"
+        for part in ("weights", "squares")
+    ]  # fmt: skip
+    path.write_text('{\n"contexts": ' + json.dumps(found["contexts"]) + ",\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,97 @@
+"""Where the blend starts: what is shipped fits the code, is taken over by name, and gives way as fast as so many moments would."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from online_models.blend import CONTEXT_NAMES, CONTEXTS, G_UNIT, W_UNIT, Blend
+from online_models.start import DIGITS, WORTH, Learned, Start, _shipped, mean, plain, prior, shipped, write
+from streams.config import BlendConfig, PipelineConfig
+from streams.pipeline import Pipeline
+
+FEATURES = ("knn.log_rank", "knn.listed", "count", "hidden-0")
+NAMES = ("always", "sometimes")
+ALWAYS = np.array([0], np.int32)
+BOTH = np.array([0, 1], np.int32)
+
+
+def test_what_is_shipped_is_of_the_contexts_and_features_that_there_are() -> None:
+    found, features = _shipped(), Pipeline().knowledge.features
+    assert found["contexts"] == list(CONTEXT_NAMES)
+    assert found["weights"].keys() == found["squares"].keys()
+    assert len(found["weights"]) > 100
+    assert set(found["weights"]) <= set(features)
+    assert not [name for name in found["weights"] if name.startswith("hidden-")]
+    for name, row in found["weights"].items():
+        assert len(row) == CONTEXTS
+        assert all(math.isfinite(value) and abs(value) < 10.0 for value in row), name
+        assert found["squares"][name] > 0.0
+
+
+def learned(value: float, moments: int) -> Learned:
+    weights = np.zeros((2, 4))
+    weights[0], weights[1, 0] = value, -value
+    return Learned(FEATURES, weights, np.array([moments * value, moments, 0.0, moments]), moments)
+
+
+def test_the_mean_of_logs_counts_each_of_them_the_same() -> None:
+    found = mean([learned(0.5, 100), learned(0.25, 9_000)], NAMES)
+    assert found == {
+        "contexts": ["always", "sometimes"],
+        "weights": {"knn.log_rank": [0.375, -0.375], "knn.listed": [0.375, 0.0]},
+        "squares": {"knn.log_rank": 0.375 * WORTH, "knn.listed": WORTH},
+    }
+
+
+def test_features_are_taken_by_name_and_those_unknown_start_plainly() -> None:
+    found = mean([learned(0.5, 100)], NAMES)
+    start = shipped(("count", "mf.log_rank", "knn.log_rank"), 2, found)
+    assert start.weights.tolist() == [[0.0, 0.25, 0.5], [0.0, 0.0, -0.5]]
+    assert start.squares.tolist() == [0.0, 0.0, 0.5 * WORTH]
+
+
+def test_plain_weights_trust_ranks_and_nothing_else() -> None:
+    start = plain(FEATURES, 2)
+    assert start.weights.tolist() == [[0.5, 0.0, 0.0, 0.0], [0.0] * 4]
+    assert not start.squares.any()
+    assert prior(("entry-2000.log_rank", "deep.log_rank", "deep.ratio")).tolist() == pytest.approx([0.1, 0.4, 0.0])
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    found = mean([learned(1 / 3, 100)], NAMES)
+    write(tmp_path / "w.json", found)
+    assert json.loads((tmp_path / "w.json").read_text()) == found
+    assert found["weights"]["knn.log_rank"][0] == round(1 / 3, DIGITS)
+
+
+def test_a_blend_remembers_where_it_started_and_moves_away_more_slowly_the_more_that_is_worth() -> None:
+    x, far = np.eye(3, 4, dtype=np.float32), []
+    for squares in (0.0, 9.0):
+        start = Start(np.array([[0.1, 0.2, 0.3, 0.4], [1.0, 0.0, 0.0, 0.0]]), np.full(4, squares))
+        blend = Blend(2, 4, start=start)
+        assert blend.collapse(BOTH) == pytest.approx([1.1, 0.2, 0.3, 0.4], abs=1e-6)
+        blend.apply(blend.propose(x, 3, 2, ALWAYS))
+        assert blend.start(BOTH) == pytest.approx([1.1, 0.2, 0.3, 0.4], abs=1e-6)
+        assert blend.start(ALWAYS, wide=False) == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=1e-6)
+        far.append(np.abs(blend.weights - start.weights).max())
+    assert far[0] > 3 * far[1] > 0.0
+
+
+def test_weights_and_sums_start_on_the_grid_that_steps_are_on() -> None:
+    """Else their sums would depend on the order in which they meet."""
+    blend = Blend(1, 1, start=Start(np.array([[1 / 3]]), np.array([1 / 7])))
+    assert (blend.weights / W_UNIT).tolist() == [[round(1 / 3 / W_UNIT)]]
+    assert (blend.squares / G_UNIT**2).tolist() == [round(1 / 7 / G_UNIT**2)]
+
+
+@pytest.mark.parametrize("start", ["shipped", "plain"])
+def test_the_setting_says_which(start: str) -> None:
+    k = Pipeline(PipelineConfig(blend=BlendConfig(start=start))).knowledge  # type: ignore[arg-type]
+    wanted = {"shipped": shipped, "plain": plain}[start](k.features, CONTEXTS)
+    np.testing.assert_allclose(k.blend.weights, wanted.weights, atol=W_UNIT)
+    np.testing.assert_allclose(k.blend.squares, wanted.squares, atol=G_UNIT**2)

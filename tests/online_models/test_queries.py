@@ -13,7 +13,7 @@ from online_models import embeddings
 from online_models.base import FloatArray
 from online_models.deep import STEPS, Version
 from online_models.prepared import prepare
-from tests.online_models.test_deep import GROUPS, IDS, table_of
+from tests.online_models.test_deep import GROUPS, IDS, query, table_of
 from tests.versions import artefact, vectors_of, version
 
 
@@ -31,6 +31,27 @@ def test_queries_are_kept_within_bounds_and_asked_again_they_are_the_same(
     assert again is not None
     assert (first == again).all()
     assert len(v._queries) <= 5
+
+
+def test_a_request_asks_by_its_own_session_event_by_event(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    found, requests = [], (query(table, [0, 1], v), query(table, [0, 1], v))
+    requests[1].sequence = np.array([1, 0, 1, 1], np.int32)
+    for q in (*requests, requests[0]):
+        out = np.empty(40, np.float32)
+        v.nearness(q, np.arange(40, dtype=np.int32), out)
+        wanted = v.query(q.sequence)
+        assert wanted is not None
+        cosines = (
+            v.vectors[v.row_of[:40]]
+            @ wanted
+            / np.linalg.norm(v.vectors[v.row_of[:40]], axis=1)
+            / np.linalg.norm(wanted)
+        )
+        np.testing.assert_allclose(out, cosines, atol=1e-5)
+        found.append(out.tobytes())
+    assert found[0] == found[2] != found[1]
 
 
 def attention(folder: Path, dims: int = 32, layers: int = 2) -> Path:
@@ -70,11 +91,11 @@ def test_bytes_of_kept_queries_are_counted_and_bounded(tmp_path: Path, monkeypat
     v.remap(np.arange(40, dtype=np.int32))
     assert len(v._queries) == v._queries.nbytes == 0
     monkeypatch.setattr("online_models.deep.CACHE_BYTES", 100_000)
-    for session, query in zip(sessions, first, strict=True):
+    for session, had in zip(sessions, first, strict=True):
         again = v.query(session)
         assert again is not None
-        assert query is not None
-        assert again.tobytes() == query.tobytes()
+        assert had is not None
+        assert again.tobytes() == had.tobytes()
         assert 0 < v._queries.nbytes <= 100_000
     assert len(v._queries) > 5
 

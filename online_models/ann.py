@@ -158,6 +158,22 @@ def scan(
 
 
 @njit(cache=True)
+def scan_long(
+    vectors: Any, lengths: Any, query: Any, item_of: Any, blocked: Any, items: Any, scores: Any, n: int
+) -> int:
+    """As `scan`, of all rows that have one of the ``lengths``, without a bias. Vectors too short to get into the list are not looked at
+    (Cauchy-Schwarz), which leaves the result as it is."""
+    longest = np.float32(1.001 * np.sqrt(np.dot(query, query)))
+    for row in range(lengths.shape[0]):
+        if n == items.shape[0] and lengths[row] * longest < scores[n - 1]:
+            continue
+        item = item_of[row]
+        if item >= 0 and blocked[item] == 0:
+            n = _offer(item, _score(vectors, _NONE, row, query), items, scores, n)
+    return n
+
+
+@njit(cache=True)
 def probe(groups: Any, first: Any, centroids: Any, starts: Any, query: Any, wide: int, chosen: Any) -> int:
     """Lists that the query points to most, of the ``wide`` groups that it points to most, into ``chosen``; returns how many."""
     near = np.empty(wide, np.int32)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ann import cosines, scan, search
+from .ann import cosines, scan, scan_long, search
 from .base import Arrays, FloatArray, IntArray, Observation, Query, grown, remapped
 from .encoder import ARRAY, Stepping
 from .items import ItemTable, Standing
@@ -193,8 +193,7 @@ class Version:
         new = self.newcomers
         if not new.used:
             return n
-        slots = np.arange(new.used, dtype=np.int32)
-        return int(scan(new.vectors, _NO_BIAS, query, slots, new.item, q.blocked, items, scores, n))
+        return int(scan_long(new.vectors, new.lengths[: new.used], query, new.item, q.blocked, items, scores, n))
 
     def nearness(self, q: Query, items: IntArray, out: FloatArray) -> None:
         """Cosine of each of ``items`` (table rows) with the user's query into ``out``; 0 where there is none."""
@@ -217,9 +216,6 @@ class Version:
         return (
             self.row_of.nbytes + self.item_of.nbytes + self._all.nbytes + self.newcomers.nbytes + self._queries.nbytes
         )
-
-
-_NO_BIAS: FloatArray = np.zeros(0, np.float32)
 
 
 def asked(q: Query) -> IntArray:

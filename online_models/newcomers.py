@@ -41,6 +41,7 @@ class Newcomers:
     def __init__(self, dims: int, length: float, capacity: int = NEWCOMERS) -> None:
         self.length = np.float32(length)
         self.vectors: FloatArray = np.zeros((capacity, dims), np.float32)
+        self.lengths: FloatArray = np.zeros(capacity, np.float32)
         self.means: FloatArray = np.zeros((capacity, dims), np.float32)
         self.count: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self.centre, self.queries = np.zeros(dims, np.float32), 0
@@ -51,7 +52,7 @@ class Newcomers:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        arrays = self.vectors, self.means, self.count, self.centre, self.item, self.slot_of
+        arrays = self.vectors, self.lengths, self.means, self.count, self.centre, self.item, self.slot_of
         return sum(array.nbytes for array in arrays)
 
     def know(self, item: int) -> None:
@@ -80,7 +81,8 @@ class Newcomers:
         self.means[slot], self.count[slot] = mean, count
         away = mean - self.centre * np.float32(self.queries / (self.queries + FEW))
         size = np.float32(np.sqrt(away @ away))
-        self.vectors[slot] = away * (self.length * np.float32(count / (count + DOUBT)) / max(size, _TINY))
+        self.vectors[slot] = v = away * (self.length * np.float32(count / (count + DOUBT)) / max(size, _TINY))
+        self.lengths[slot] = np.sqrt(v @ v)
 
     def learned(self) -> Learned:
         """A copy of what is known now: the stream goes on changing it."""
@@ -105,7 +107,7 @@ class Newcomers:
             if self.item[slot] >= 0:
                 self.slot_of[self.item[slot]] = -1
             self.item[slot], self.slot_of[item] = item, slot
-            self.vectors[slot], self.means[slot], self.count[slot] = 0.0, 0.0, 0
+            self.vectors[slot], self.lengths[slot], self.means[slot], self.count[slot] = 0.0, 0.0, 0.0, 0
             self.used = max(self.used, slot + 1)
         return slot
 

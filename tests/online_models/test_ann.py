@@ -52,6 +52,30 @@ def test_the_scan_is_exact(with_bias: bool) -> None:
         assert got == pytest.approx(np.sort(scores)[::-1][:20].tolist(), rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("before", [0, 5, 20])
+def test_short_vectors_are_passed_over_and_nothing_is_missed(before: int) -> None:
+    vectors, queries = clustered(2_000)
+    rng = np.random.default_rng(3)
+    vectors *= rng.integers(0, 51, (2_000, 1)) / np.float32(51)
+    lengths = np.linalg.norm(vectors, axis=1)
+    blocked = (rng.random(2_000) < 0.3).astype(np.uint8)
+    item_of = rng.permutation(2_000).astype(np.int32)
+    rows, first = np.arange(2_000, dtype=np.int32), np.arange(before, dtype=np.int32)
+    for query in (*queries, -queries[0], np.zeros_like(queries[0])):
+        found = []
+        for short in (False, True):
+            items, scores = np.empty(20, np.int32), np.empty(20, np.float32)
+            n = ann.scan(vectors, NONE, query, first, item_of, blocked, items, scores, 0)
+            if short:
+                n = ann.scan_long(
+                    vectors[before:], lengths[before:], query, item_of[before:], blocked, items, scores, n
+                )
+            else:
+                n = ann.scan(vectors, NONE, query, rows[before:], item_of, blocked, items, scores, n)
+            found.append((items[:n].tolist(), scores[:n].tobytes()))
+        assert found[0] == found[1]
+
+
 def test_ties_go_to_the_lower_item_and_few_items_make_a_short_list() -> None:
     vectors = np.ones((6, 4), np.float32)
     item_of = np.array([5, 3, 1, 0, 2, 4], np.int32)

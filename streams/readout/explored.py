@@ -29,6 +29,9 @@ PLACES = 200
 """Most of a list."""
 JUDGED = 20
 """Most of a candidate's list that is kept."""
+ASTRAY = 0.01
+"""Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Of two
+logs that have nothing but their numbering in common, or of which one lacks a line, far more are."""
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -86,7 +89,7 @@ def rows_of(
 
     `published` is read first, `candidate` then, `events` last. Of all of it, only lists that explored are kept in memory, each with the
     candidate's, and eight bytes for each record of a list over HTTP.
-    Raises InputError where there are none, or the candidate explores too.
+    Raises InputError where there are none, the candidate explores too, or its lists are of another log.
     """
     found = Joined()
     kept = _explored(published, experiment, variant, found)
@@ -185,7 +188,8 @@ def _row(made: _List, place: int) -> Row:
 
 
 def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
-    """The candidate's list to each."""
+    """The candidate's list to each. Raises InputError where they are of another log."""
+    beside = 0
     for raw in candidate:
         made = _read(raw)
         if made is None:
@@ -201,8 +205,17 @@ def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found:
         each = kept.get(made.caused_by.event_id)
         if each is None:
             found.candidate_alone += 1
+        elif each.user_id != made.user_id:
+            found.other_users += 1
         else:
+            beside += 1
             each.row.other = tuple(sys.intern(item.item_id) for item in made.items[:JUDGED])
+    if found.other_users > ASTRAY * (beside + found.other_users):
+        raise InputError(
+            "lists of the candidate for the events of the same users",
+            f"{found.other_users:,} of {beside + found.other_users:,} for an event of the same id, but of another user",
+            "replay the log that the lists are of; where that has no ids, which are then the numbers of its lines, from the same line on",
+        )  # fmt: skip
 
 
 def _read(raw: bytes | None) -> _List | None:

@@ -51,7 +51,8 @@ class Joined:
     Records, so that a copy counts as well. ``over_http``: lists asked for over HTTP, which answer no event. ``not_explored``: without a
     propensity of the first place alone. ``ties``: do not say where their first item stood before the draw, and their best two have the
     same score. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
-    asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``unreadable``: no lists.
+    asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``other_users``: the candidate's, for
+    an event of the same id, but of another user. ``unreadable``: no lists.
     """
 
     rows: int = 0
@@ -64,6 +65,7 @@ class Joined:
     ties: int = 0
     unreadable: int = 0
     candidate_alone: int = 0
+    other_users: int = 0
     named_another: int = 0
     shown_another: int = 0
     forced: int = 0
@@ -84,6 +86,7 @@ def told(found: Joined) -> str:
         (found.forced, "records of lists of testers (`forced`)"),
         (found.of_others, "records of lists of another experiment or variant"),
         (found.candidate_alone, "records of lists only of the candidate"),
+        (found.other_users, "records of lists of the candidate for an event of the same id, but of another user"),
         (found.unreadable, "unreadable records"),
     )
 

@@ -153,3 +153,25 @@ def test_a_tie_at_the_top_leaves_lists_out_whatever_was_drawn() -> None:
         events, alone, [changed(c, items=[{"item_id": "a", "score": 1.0}]) for c in candidate], JUDGED, 60_000
     )
     assert (joined.rows, joined.ties, {r.place for r in rows}) == (200, 0, {0})
+
+
+def of_others(candidate: list[bytes], n: int) -> list[bytes]:
+    """The first ``n`` lists are another user's, for an event of the same id."""
+    return [changed(c, user_id=f"another-{k}") if k < n else c for k, c in enumerate(candidate)]
+
+
+def test_a_candidate_of_another_log_is_refused_though_the_ids_are_the_same() -> None:
+    """A log without ids has 1, 2, 3 ...: any two have these."""
+    events, published, candidate = world(200)
+    with pytest.raises(InputError, match=r"200 of 200 .* replay the log that the lists are of"):
+        rows_of(events, published, of_others(candidate, 400), JUDGED, 60_000)
+    with pytest.raises(InputError, match="3 of 200"):
+        rows_of(events, published, of_others(candidate, 6), JUDGED, 60_000)
+
+
+def test_a_few_of_the_candidate_s_lists_for_another_user_s_event_are_left_out() -> None:
+    events, published, candidate = world(200)
+    rows, joined = rows_of(events, published, of_others(candidate, 3), JUDGED, 60_000)
+    assert (len(rows), joined.other_users, joined.no_candidate) == (198, 2, 2)
+    assert "2 records of lists of the candidate for an event of the same id, but of another user" in told(joined)
+    assert {row.timestamp for row in rows}.isdisjoint(msgspec.json.decode(p)["timestamp"] for p in published[:3])

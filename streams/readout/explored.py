@@ -8,30 +8,30 @@ matter from how many partitions they come, nor in which order; a user's events m
 from __future__ import annotations
 
 import sys
-from array import array
 from collections import Counter
 from collections.abc import Iterable
 from heapq import nlargest
 
 import msgspec
-import numpy as np
 
 from online_models.errors import InputError
-from online_models.items import hash_id
 from streams.contracts.events import Event
 from streams.contracts.reading import UNREADABLE
+from streams.contracts.recommendations import After, Cause
 from streams.validate import validate
 
+from .explored_asked import Asked
 from .explored_rows import Joined, Row, told
 from .explored_turns import Kept, Turns
+from .users import Exposed
 
 PLACES = 200
 """Most of a list."""
 JUDGED = 20
 """Most of a candidate's list that is kept."""
 ASTRAY = 0.01
-"""Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Of two
-logs that have nothing but their numbering in common, or of which one lacks a line, far more are."""
+"""Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Where
+two logs have nothing but their numbering in common, or one lacks a line, far more are."""
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -41,31 +41,16 @@ class _Item(msgspec.Struct, frozen=True):
     place: int | None = None
 
 
-class _Cause(msgspec.Struct, frozen=True):
-    event_id: str
-    partition: int
-    offset: int
-
-
-class _After(msgspec.Struct, frozen=True):
-    partition: int
-    offset: int
-
-
-class _Exposed(msgspec.Struct, frozen=True):
-    name: str
-    variant: str
-    forced: bool = False
-
-
 class _List(msgspec.Struct, frozen=True):
+    """What is needed of a `Recommendation`; of its items neither source nor reason, which are most of what they take."""
+
     request_id: str
     user_id: str
     timestamp: int
     items: list[_Item]
-    caused_by: _Cause | None = None
-    after: _After | None = None
-    experiments: list[_Exposed] = []
+    caused_by: Cause | None = None
+    after: After | None = None
+    experiments: list[Exposed] = []
     propensity: float | None = None
 
 
@@ -88,13 +73,15 @@ def rows_of(
     whatever they were made under. Testers' lists are left out.
 
     `published` is read first, `candidate` then, `events` last. Of all of it, only lists that explored are kept in memory, each with the
-    candidate's, and eight bytes for each record of a list over HTTP.
+    candidate's, and of each record a few bytes (`Asked`).
     Raises InputError where there are none, the candidate explores too, or its lists are of another log.
     """
     found = Joined()
-    kept = _explored(published, experiment, variant, found)
+    asked = Asked()
+    kept = _explored(published, experiment, variant, asked, found)
+    asked.settle()
     _put_beside(kept, candidate, found)
-    turns = Turns(judged, attribution_ms, found)
+    turns = Turns(judged, attribution_ms, asked, found)
     for number, raw in enumerate(events):
         event = validate(raw, None, str(number + 1))
         if isinstance(event, Event):
@@ -119,20 +106,22 @@ def rows_of(
 
 
 def _explored(
-    published: Iterable[bytes | None], experiment: str | None, variant: str | None, found: Joined
+    published: Iterable[bytes | None], experiment: str | None, variant: str | None, asked: Asked, found: Joined
 ) -> dict[str, Kept]:
     """The lists that explored, by event."""
     kept: dict[str, Kept] = {}
-    asked = array("Q")
     for raw in published:
         made = _read(raw)
         if made is None:
             found.unreadable += 1
-        elif made.caused_by is None:
+            continue
+        if made.caused_by is None:
             found.over_http += 1
             if made.after is not None:
-                asked.append(_moment(made.user_id, made.after))
-        elif not _drew_first(made):
+                asked.take_asked(made.user_id, made.after)
+            continue
+        asked.take_answer(made.user_id, made.caused_by)
+        if not _drew_first(made):
             found.not_explored += 1
         elif any(e.forced for e in made.experiments):
             found.forced += 1
@@ -141,11 +130,7 @@ def _explored(
         elif (place := _place(made)) is None:
             found.ties += 1
         elif made.caused_by.event_id not in kept:
-            moment = _moment(made.user_id, made.caused_by)
-            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, moment, _row(made, place))
-    moments = np.fromiter((each.moment for each in kept.values()), np.uint64, len(kept))
-    for each, another in zip(kept.values(), np.isin(moments, np.frombuffer(asked, np.uint64)), strict=True):
-        each.another = bool(another)
+            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, _row(made, place))
     return kept
 
 
@@ -159,12 +144,6 @@ def _asked_for(made: _List, experiment: str | None, variant: str | None) -> bool
     return experiment is None or any(
         e.name == experiment and (variant is None or e.variant == variant) for e in made.experiments
     )
-
-
-def _moment(user_id: str, at: _Cause | _After) -> int:
-    """64 bits of a user and the latest event of theirs that a list knows of: a list over HTTP has those of the list that answered
-    that event if it was made after it, and before the next."""
-    return hash_id(f"{at.partition}/{at.offset}/{user_id}")
 
 
 def _place(made: _List) -> int | None:

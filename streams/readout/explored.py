@@ -7,6 +7,7 @@ matter from how many partitions they come, nor in which order; a user's events m
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -54,6 +55,8 @@ class _List(msgspec.Struct, frozen=True):
     propensity: float | None = None
 
 
+_UNDER = re.compile(r"([^+/@]+)/([^+/@]+)@(\d+)")
+"""An experiment, its variant, and when it was begun: see `Row.variant`."""
 _decode = msgspec.json.Decoder(_List).decode
 
 
@@ -70,7 +73,7 @@ def rows_of(
 
     ``events`` are records of topic `events` or lines of a log, each user's in order; ``published`` the lists that answered them, in any
     order, and ``candidate`` those of the other configuration. ``experiment``, ``variant``: only lists that were made under these; None:
-    whatever they were made under. Testers' lists are left out.
+    whatever they were made under; of experiments of that name, the one that was begun last. Testers' lists are left out.
 
     `published` is read first, `candidate` then, `events` last. Of all of it, only lists that explored are kept in memory, each with the
     candidate's, and of each record a few bytes (`Asked`).
@@ -93,13 +96,13 @@ def rows_of(
             found.no_candidate += not each.row.other
     rows = turns.rows
     found.rows = len(rows)
-    found.variants = dict(sorted(Counter(row.variant for row in rows if row.variant).items()))
+    found.variants = _variants(rows)
     if not rows:
         raise InputError(
             "lists with a propensity of their first place that answer events of the log, and the candidate's for the same events",
             f"none ({told(found)})",
             "log with a variant that explores (`explore: 0.1`), and replay the same log under the candidate's configuration"
-            if not found.of_others
+            if not found.of_others + found.of_namesakes
             else "name an experiment and a variant that explored",
         )
     return rows, found
@@ -110,11 +113,14 @@ def _explored(
 ) -> dict[str, Kept]:
     """The lists that explored, by event."""
     kept: dict[str, Kept] = {}
+    newest = 0
     for raw in published:
         made = _read(raw)
         if made is None:
             found.unreadable += 1
             continue
+        begun = next((e.begun for e in made.experiments if e.name == experiment), 0)
+        newest = max(newest, begun)
         if made.caused_by is None:
             found.over_http += 1
             if made.after is not None:
@@ -130,7 +136,10 @@ def _explored(
         elif (place := _place(made)) is None:
             found.ties += 1
         elif made.caused_by.event_id not in kept:
-            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, _row(made, place))
+            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, _row(made, place), begun)
+    for event_id in [event_id for event_id, each in kept.items() if each.begun not in (0, newest)]:
+        del kept[event_id]
+        found.of_namesakes += 1
     return kept
 
 
@@ -161,9 +170,21 @@ def _row(made: _List, place: int) -> Row:
     first, rest = made.items[0], made.items[1:]
     order = [sys.intern(item.item_id) for item in rest]
     order.insert(place, sys.intern(first.item_id))
-    variant = "+".join(f"{e.name}/{e.variant}" for e in made.experiments)
+    variant = "+".join(f"{e.name}/{e.variant}@{e.begun}" for e in made.experiments)
     assert made.propensity is not None  # noqa: S101
     return Row(made.timestamp, -1, tuple(order), place, made.propensity, (), variant=sys.intern(variant))
+
+
+def _variants(rows: list[Row]) -> dict[str, int]:
+    """Rows by what they were made under; when an experiment was begun is said where there is another one of its name."""
+    found = Counter(row.variant for row in rows if row.variant)
+    begun: dict[str, set[str]] = {}
+    for name, _, at in _UNDER.findall("+".join(found)):
+        begun.setdefault(name, set()).add(at)
+    out = Counter[str]()
+    for variant, n in found.items():
+        out[_UNDER.sub(lambda e: e[0] if len(begun[e[1]] - {"0"}) > 1 else f"{e[1]}/{e[2]}", variant)] += n
+    return dict(sorted(out.items()))
 
 
 def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found: Joined) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Row:
     """A list that explored: items in their ``order`` before the draw, of which that at ``place`` was shown first, with ``propensity``,
     and the others in order after it. ``other``: the candidate's list; ``then``: what the user's next event was on. ``variant``: what
-    it was made under, as `experiment/variant`, several with `+` between them; empty where that is not known."""
+    it was made under, as `experiment/variant@begun` (ms; 0: not known), several with `+` between them; empty where that is not known."""
 
     timestamp: int
     user: int
@@ -43,7 +43,8 @@ class Joined:
     """How many lists were joined, and why the others were not.
 
     Lists that explored, of which one that was published again counts once. ``rows``: with their event and the candidate's list;
-    ``variants``: those by what they were made under. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
+    ``variants``: those by what they were made under. ``of_namesakes``: of another experiment of the name that was asked for, which was
+    begun before. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
     has no list for their event. ``of_impressions``: their event is an impression, of another list that the user is looking at. ``late``:
     their event is older than one of the same user before it. Rows without what came of them: ``named_another``, whose user's next event
     names a list that is none of the rows, and ``shown_another``, whose user was given a list over HTTP before it and where it names none.
@@ -56,6 +57,7 @@ class Joined:
     """
 
     rows: int = 0
+    of_namesakes: int = 0
     no_event: int = 0
     no_candidate: int = 0
     of_impressions: int = 0
@@ -76,6 +78,7 @@ class Joined:
 def told(found: Joined) -> str:
     """What could not be joined, in words; empty if all was."""
     return _words(
+        (found.of_namesakes, "lists explored, but under another experiment of that name, begun before"),
         (found.no_event, "lists explored, but their event is not among the events"),
         (found.no_candidate, "lists explored, but the candidate has no list for their event"),
         (found.of_impressions, "lists explored, but answer impressions"),

@@ -82,6 +82,32 @@ def test_lists_of_several_variants_count_and_are_told_apart() -> None:
         rows_of(events, made, candidate, JUDGED, 60_000, "y", "b")
 
 
+def test_of_experiments_of_one_name_the_one_begun_last_is_meant() -> None:
+    """As the read-out, which has the definition at hand. Of lists of before there was `begun` it is not known."""
+    events, published, candidate = world(100)
+    begun = [{}, {"begun": 1_000}, {"begun": 3_000}, {"begun": 2_000}]
+    made = [changed(p, experiments=[A | begun[n // 2 % 4]]) for n, p in enumerate(published)]
+    rows, joined = rows_of(events, [*made, *made], candidate, JUDGED, 60_000, "x", "a")
+    assert (joined.rows, joined.of_namesakes, joined.variants) == (50, 50, {"x/a": 50})
+    times = {msgspec.json.decode(p)["timestamp"] for n, p in enumerate(published) if n // 2 % 4 in (0, 2)}
+    assert {row.timestamp for row in rows} <= times
+    assert "50 lists explored, but under another experiment of that name, begun before" in told(joined)
+    known = [p for n, p in enumerate(made) if n // 2 % 4]
+    plain = changed(published[0], experiments=[A | {"begun": 4_000}], propensity=None)
+    with pytest.raises(InputError, match="75 lists explored, but under another experiment of that name"):
+        rows_of(events, [*known, plain], candidate, JUDGED, 60_000, "x")
+
+
+def test_experiments_of_one_name_are_told_apart_where_all_count() -> None:
+    events, published, candidate = world(100)
+    other = {"name": "y", "variant": "a", "begun": 500}
+    of = [[A | {"begun": 1_000}], [A | {"begun": 2_000}, other], [other]]
+    made = [changed(p, experiments=of[n // 2 % 3]) for n, p in enumerate(published)]
+    _, joined = rows_of(events, made, candidate, JUDGED, 60_000)
+    assert joined.of_namesakes == 0
+    assert joined.variants == {"x/a@1000": 34, "x/a@2000+y/a": 33, "y/a": 33}
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_an_event_after_a_list_over_http_is_for_the_logged_one_only_if_it_says_so(first: bool) -> None:
     """Of users 0 and 1 there is a list over HTTP after the one that explored; of 2 from before it; of 3 another user's; of 4 after the next

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -82,17 +83,20 @@ def command(
         raise click.UsageError("LOG and --published go together; without them the topics are read")
     if variant is not None and experiment is None:
         raise click.UsageError("--variant is one of an experiment: name that with --experiment")
+    judged = frozenset(word.strip() for word in clicks.split(",")) - {""}
+    given = click.get_current_context().get_parameter_source("clicks") is not ParameterSource.DEFAULT
+    if not judged:
+        raise click.BadParameter("name at least one event type", param_hint="--clicks")
     read, other = recorded_log.read, recorded_log.read(candidate)
     lists = values(settings, settings.topics.recommendations) if published is None else read(published)
     # The lists are read first, so that of each of them the event is there as well.
     events = values(settings, settings.topics.events) if log is None else read(log)
-    judged, within = frozenset(clicks.split(",")), round(attribution * 1000)
-    rows, joined = rows_of(events, lists, other, judged, within, experiment, variant)
+    rows, joined = rows_of(events, lists, other, judged, round(attribution * 1000), experiment, variant)
     found = evaluate(rows, places=places or 1, margin=margin)
     if as_json:
         click.echo(msgspec.json.encode(msgspec.to_builtins(found, enc_hook=float) | {"joined": joined}).decode())
     else:
-        _show(found, joined)
+        _show(found, joined, judged if given else frozenset())
     if at_least is not None and not _sure(found, at_least):
         click.echo(
             f"headrace: expected Switch-DR to be sure of more than {at_least:g}, it is not; log more exploration",
@@ -117,7 +121,8 @@ def _sure(found: Evaluated, at_least: float) -> bool:
     return enough and said.worst is not None and said.worst > at_least
 
 
-def _show(found: Evaluated, joined: Joined) -> None:
+def _show(found: Evaluated, joined: Joined, judged: Set[str]) -> None:
+    """``judged``: event types that were named, of which each should be there."""
     from streams.readout.explored_rows import left_out, told
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
@@ -130,6 +135,8 @@ def _show(found: Evaluated, joined: Joined) -> None:
         most = sorted(joined.variants.items(), key=lambda each: (-each[1], each[0]))
         named = ", ".join(f"{name} {n:,}" for name, n in most[:_MOST]) + (", ..." if len(most) > _MOST else "")
         _say(console, f"made under {len(most)} variants, all of which count: {named}")
+    if none := judged - joined.judged.keys():
+        _say(console, f"no event was of type {', '.join(sorted(none))}")
     if left := told(joined):
         _say(console, f"not judged: {left}")
     if left := left_out(joined):

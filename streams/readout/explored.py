@@ -30,6 +30,8 @@ PLACES = 200
 """Most of a list."""
 JUDGED = 20
 """Most of a candidate's list that is kept."""
+TYPES = 20
+"""Of events that are told where they are not the ones that are meant."""
 ASTRAY = 0.01
 """Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Where
 two logs have nothing but their numbering in common, or one lacks a line, far more are."""
@@ -77,7 +79,8 @@ def rows_of(
 
     `published` is read first, `candidate` then, `events` last. Of all of it, only lists that explored are kept in memory, each with the
     candidate's, and of each record a few bytes (`Asked`).
-    Raises InputError where there are none, the candidate explores too, or its lists are of another log.
+    Raises InputError where there are none, no event is of a type in ``judged``, the candidate explores too, or its lists are of another
+    log.
     """
     found = Joined()
     asked = Asked()
@@ -85,9 +88,12 @@ def rows_of(
     asked.settle()
     _put_beside(kept, candidate, found)
     turns = Turns(judged, attribution_ms, asked, found)
+    types = Counter[str]()
     for number, raw in enumerate(events):
         event = validate(raw, None, str(number + 1))
         if isinstance(event, Event):
+            if event.event_type in judged or event.event_type in types or len(types) < TYPES:
+                types[event.event_type] += 1
             answer = kept.get(event.event_id)
             turns.take(event, answer if answer is not None and answer.user_id == event.user_id else None)
     for each in kept.values():
@@ -97,6 +103,7 @@ def rows_of(
     rows = turns.rows
     found.rows = len(rows)
     found.variants = _variants(rows)
+    found.judged = {kind: n for kind, n in sorted(types.items()) if kind in judged}
     if not rows:
         raise InputError(
             "lists with a propensity of their first place that answer events of the log, and the candidate's for the same events",
@@ -104,6 +111,12 @@ def rows_of(
             "log with a variant that explores (`explore: 0.1`), and replay the same log under the candidate's configuration"
             if not found.of_others + found.of_namesakes
             else "name an experiment and a variant that explored",
+        )
+    if not found.judged:
+        raise InputError(
+            f"events of type {' or '.join(sorted(judged))}, which lists are there for",
+            f"none, but {types.total():,} of others: {', '.join(sorted(types))}",
+            "name the types that are meant (--clicks)",
         )
     return rows, found
 

@@ -54,6 +54,8 @@ class Joined:
     same score. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
     asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``other_users``: the candidate's, for
     an event of the same id, but of another user. ``unreadable``: no lists.
+
+    ``judged``: events of the types that lists are there for, by type.
     """
 
     rows: int = 0
@@ -73,6 +75,7 @@ class Joined:
     forced: int = 0
     of_others: int = 0
     variants: dict[str, int] = field(default_factory=dict)
+    judged: dict[str, int] = field(default_factory=dict)
 
 
 def told(found: Joined) -> str:

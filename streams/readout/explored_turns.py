@@ -12,8 +12,8 @@ from .explored_rows import Joined, Row
 
 @dataclass(slots=True)
 class Kept:
-    """A list that explored. ``begun``: when the experiment that was asked for was (ms; 0: not known, or none was). ``another``: the user was
-    given one over HTTP while they were looking at it. ``met``: its event was."""
+    """A list that explored. ``begun``: when the experiment that was asked for was (ms; 0: not known, or none was). ``another``: the user
+    was given one over HTTP while they were looking at it. ``met``: its event was."""
 
     request_id: str
     user_id: str

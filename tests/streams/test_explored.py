@@ -94,7 +94,15 @@ def test_a_list_counts_for_the_next_event_only_and_not_for_long() -> None:
     events, published, candidate = world(500)
     late = judged((events, published, candidate), ms=999)
     assert (late.logged.rows, late.recorded) == (500, 0.0)
-    assert judged((events, published, candidate), frozenset({"purchase"})).recorded == 0.0
+    bought = [e.replace(b'"view"', b'"purchase"') if n == 1 else e for n, e in enumerate(events)]
+    assert judged((bought, published, candidate), frozenset({"purchase"})).logged.rows == 500
+    rows, joined = rows_of(bought, published, candidate, frozenset({"purchase", "cart"}), 60_000)
+    assert (sum(row.then is not None for row in rows), joined.judged) == (1, {"purchase": 1})
+
+
+def test_types_of_which_no_event_is_are_refused() -> None:
+    with pytest.raises(InputError, match=r"events of type cart or click, .*600 of others: view"):
+        rows_of(*world(300), frozenset({"click", "cart"}), 60_000)
 
 
 def test_lists_that_did_not_explore_are_refused() -> None:

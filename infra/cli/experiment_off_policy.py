@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from click.core import ParameterSource
 
 from infra.cli.helps import Command
 from infra.cli.parameters import AS_JSON, Duration
+from infra.cli.tables import Column, console, print_table
 from infra.settings import Settings, with_settings
 
-_WIDTH = 120
 _MOST = 4
 """Variants that are named."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from online_models.experiments.off_policy.results import Result
     from streams.readout.explored_rows import Joined
     from streams.readout.off_policy import Evaluated, Found
@@ -82,17 +81,20 @@ def command(
         raise click.UsageError("LOG and --published go together; without them the topics are read")
     if variant is not None and experiment is None:
         raise click.UsageError("--variant is one of an experiment: name that with --experiment")
+    judged = frozenset(word.strip() for word in clicks.split(",")) - {""}
+    given = click.get_current_context().get_parameter_source("clicks") is not ParameterSource.DEFAULT
+    if not judged:
+        raise click.BadParameter("name at least one event type", param_hint="--clicks")
     read, other = recorded_log.read, recorded_log.read(candidate)
     lists = values(settings, settings.topics.recommendations) if published is None else read(published)
     # The lists are read first, so that of each of them the event is there as well.
     events = values(settings, settings.topics.events) if log is None else read(log)
-    judged, within = frozenset(clicks.split(",")), round(attribution * 1000)
-    rows, joined = rows_of(events, lists, other, judged, within, experiment, variant)
+    rows, joined = rows_of(events, lists, other, judged, round(attribution * 1000), experiment, variant)
     found = evaluate(rows, places=places or 1, margin=margin)
     if as_json:
         click.echo(msgspec.json.encode(msgspec.to_builtins(found, enc_hook=float) | {"joined": joined}).decode())
     else:
-        _show(found, joined)
+        _show(found, joined, judged if given else frozenset())
     if at_least is not None and not _sure(found, at_least):
         click.echo(
             f"headrace: expected Switch-DR to be sure of more than {at_least:g}, it is not; log more exploration",
@@ -117,51 +119,45 @@ def _sure(found: Evaluated, at_least: float) -> bool:
     return enough and said.worst is not None and said.worst > at_least
 
 
-def _show(found: Evaluated, joined: Joined) -> None:
+def _show(found: Evaluated, joined: Joined, judged: Set[str]) -> None:
+    """``judged``: event types that were named, of which each should be there."""
     from streams.readout.explored_rows import left_out, told
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
-    _say(
-        console,
+    out = console()
+    out.print(
         f"{found.rows:,} lists explored; in {found.covered:.1%} of them the candidate's first item could have come first: these are "
-        "covered, and judged. Bounds are of all lists: those that are not covered at 0, and at 1.",
+        "covered, and judged. Bounds are of all lists: those that are not covered at 0, and at 1."
     )
     if len(joined.variants) > 1:
         most = sorted(joined.variants.items(), key=lambda each: (-each[1], each[0]))
         named = ", ".join(f"{name} {n:,}" for name, n in most[:_MOST]) + (", ..." if len(most) > _MOST else "")
-        _say(console, f"made under {len(most)} variants, all of which count: {named}")
+        out.print(f"made under {len(most)} variants, all of which count: {named}", markup=False)
+    if none := judged - joined.judged.keys():
+        out.print(f"no event was of type {', '.join(sorted(none))}", markup=False)
     if left := told(joined):
-        _say(console, f"not judged: {left}")
+        out.print(f"not judged: {left}")
     if left := left_out(joined):
-        _say(console, f"judged as if nothing had come of them: {left}")
-    _table(console, "share of first places that the user's next event was on", found.estimates, found.logged)
-    _say(
-        console,
-        f"what the log itself says of those (true where users did not see these lists, as in a replay): {found.recorded:.4f}",
+        out.print(f"judged as if nothing had come of them: {left}")
+    _table(out, "share of first places that the user's next event was on", found.estimates, found.logged)
+    out.print(
+        f"what the log itself says of those (true where users did not see these lists, as in a replay): {found.recorded:.4f}"
     )
     if found.recorded_slates is not None:
-        _table(console, f"share of lists with the user's next event on one of the first {found.places}", found.slates)
-        _say(console, f"what the log itself says of all lists: {found.recorded_slates:.4f}")
+        _table(out, f"share of lists with the user's next event on one of the first {found.places}", found.slates)
+        out.print(f"what the log itself says of all lists: {found.recorded_slates:.4f}")
     verdict = "pass" if found.gate.passed else "refuse"
-    _say(console, f"gate: {verdict}, candidate less logged lists without exploration: {found.gate.reason}", "bold")
+    out.print(f"gate: {verdict}, candidate less logged lists without exploration: {found.gate.reason}", style="bold")
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """On a terminal wrapped between words; elsewhere a line, as long as it is."""
-    console.print(text, style=style, markup=False, soft_wrap=not sys.stdout.isatty())
-
-
-def _table(console: Console, title: str, estimates: Sequence[Found], logged: Result | None = None) -> None:
+def _table(out: Console, title: str, estimates: Sequence[Found], logged: Result | None = None) -> None:
     """A row for each estimator, within 80 columns; what is the same for many of them is said once, below."""
     from online_models.experiments.off_policy.results import DEFAULT, Estimate
     from streams.readout.off_policy import FEW
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("estimator", "value", f"{1 - DEFAULT.alpha:.0%} interval", "bounds", "effective"):
-        table.add_column(column, justify="left" if column == "estimator" else "right", no_wrap=True)
     results = [(found.result.estimator, found.result, _range(found.worst, found.best)) for found in estimates]
     if logged is not None:
         results.insert(0, ("as logged, exploring", logged, ""))
+    rows: list[tuple[str, ...]] = []
     why: list[tuple[str, str]] = []
     few: list[str] = []
     for name, result, bounds in results:
@@ -172,18 +168,20 @@ def _table(console: Console, title: str, estimates: Sequence[Found], logged: Res
                 few.append(f"{name} ({result.rests_on:.0f})")
         else:
             why.append((name, f"no estimate, {result.reason}"))
-        table.add_row(name, value, interval, bounds, f"{result.ess:,.0f}")
-    _say(console, f"\n{title}", "italic")
-    console.print(table)
+        rows.append((name, value, interval, bounds, f"{result.ess:,.0f}"))
+    heads = (f"{1 - DEFAULT.alpha:.0%} interval", "bounds", "effective")
+    columns = (Column("estimator"), *(Column(head, number=True) for head in ("value", *heads)))
+    out.print()
+    print_table(out, title, columns, rows)
     if logged is None:  # of first places it has been said above
         for line in _together(
             (found.result.estimator, f"covers {found.covered:.1%} of all lists") for found in estimates
         ):
-            _say(console, line)
+            out.print(line)
     for line in _together(why):
-        _say(console, line)
+        out.print(line)
     if few:
-        _say(console, f"a guess, resting on fewer than {FEW} clicks (about so many): {', '.join(few)}")
+        out.print(f"a guess, resting on fewer than {FEW} clicks (about so many): {', '.join(few)}")
 
 
 def _together(said: Iterable[tuple[str, str]]) -> list[str]:

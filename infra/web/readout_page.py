@@ -35,7 +35,7 @@ def page(result: Result) -> str:
         f"{result.events:,} events{until}.</p></header>"
         f"<p class='note{_TONE.get(result.decision, '')}'><b>{escape(result.verdict)}</b></p>{_anew(result)}",
         *(
-            (_preference(result.preference),)
+            (_preference(result.preference, _lost(result)),)
             if result.preference
             else (_effects(result), _timeline(result), _checks(result))
         ),
@@ -48,13 +48,17 @@ def page(result: Result) -> str:
 
 
 def _anew(result: Result) -> str:
-    """Which units are compared, where it is not all."""
-    if not result.since:
-        return ""
-    return (
-        f"<p class='sub'>Compared are units first exposed since ramp {result.since}: before, proportions were others, or are not known "
-        "any more. Above stand all units.</p>"
+    """Which units are compared, where it is not all, and at which level."""
+    since = (
+        f"Compared are units first exposed since ramp {result.since}: before, proportions were others, or are not known any more. Above "
+        "stand all units. "
     )
+    changed = (
+        f"Proportions were changed {'once' if result.changes == 1 else f'{result.changes} times'}: what was found since then is judged at "
+        f"{result.alpha:.2g}, so that all the stretches together are wrong hardly more often than one."
+    )
+    said = (since if result.since else "") + (changed if result.changes else "")
+    return f"<p class='sub'>{said}</p>" if said else ""
 
 
 def _effects(result: Result) -> str:
@@ -76,14 +80,20 @@ def _effects(result: Result) -> str:
     words = "; ".join(f"<b>{escape(m.metric)}</b>: {escape(m.words)}" for m in result.metrics)
     return (
         f"<section><h2>Effects</h2><p class='sub'>{said}</p>{_table('effects', heads, rows)}"
-        f"<p class='sub small'>{words}. Units of several variants, left out: {result.mixed:,}.{_lost(result)}</p></section>"
+        f"<p class='sub small'>{words}.{_lost(result)}</p></section>"
     )
 
 
 def _lost(result: Result) -> str:
-    lost = f" Lists that are not counted, since they, or what came of them, came too late, or they name no variant of it: {result.lost:,}."
+    """What does not count, as sentences after others; of units of several variants also that there are none."""
+    mixed = f" Units of several variants, left out: {result.mixed:,}."
+    lost = (
+        " Lists that are not counted, since they, or what came of them, came too late, or for too many strangers, or they name no variant "
+        f"of it: {result.lost:,}."
+    )
     late = f" Clicks and conversions longer after a list than the attribution window, which count for none: {result.unattributed:,}."
-    return (lost if result.lost else "") + (late if result.unattributed else "")
+    shared = result.preference is not None and not result.mixed
+    return ("" if shared else mixed) + (lost if result.lost else "") + (late if result.unattributed else "")
 
 
 def _cells(c: Compared) -> str:
@@ -94,7 +104,7 @@ def _cells(c: Compared) -> str:
     return f"<td>{c.effect.estimate:+.1%}</td><td>{between(c.always)}</td><td>{between(c.fixed)}</td><td>{p}</td>"
 
 
-def _preference(p: Preferred) -> str:
+def _preference(p: Preferred, left_out: str) -> str:
     if isinstance(p.effect, NoResult) or p.always is None:
         found = f"no result yet{f': {escape(p.effect.message)}' if isinstance(p.effect, NoResult) else ''}"
     else:
@@ -105,7 +115,7 @@ def _preference(p: Preferred) -> str:
     )
     heads = "<th>Lists with a click</th><th>Units</th><th>Found</th>"
     row = f"<td>{p.lists:,}</td><td>{p.units:,}</td><td>{found}</td>"
-    return f"<section><h2>Preference</h2><p class='sub'>{said}</p>{_table('checks', heads, [row])}</section>"
+    return f"<section><h2>Preference</h2><p class='sub'>{said}{left_out}</p>{_table('checks', heads, [row])}</section>"
 
 
 def _timeline(result: Result) -> str:
@@ -117,7 +127,11 @@ def _timeline(result: Result) -> str:
     charts = "".join(_svg(drawn, variants, result.primary, name, size) for name, size in SIZES.items())
     said = (
         "Effect and always-valid interval of the primary metric, over all units that were first exposed up to a time (UTC), with all that "
-        "they have done since. Where the band leaves out zero, there is an effect, however often one has looked."
+        "they have done since. "
+    ) + (
+        "Where the band leaves out zero, there is an effect, however often one has looked."
+        if len(variants) == 1
+        else "Each band is of its variant alone, not adjusted for the number of variants: it may leave out zero without an effect. Go by p."
     )
     return f"<section><h2>Over time</h2><p class='sub'>{said}</p><ul class='key'>{key}</ul><figure>{charts}</figure></section>"
 

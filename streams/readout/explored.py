@@ -7,28 +7,34 @@ matter from how many partitions they come, nor in which order; a user's events m
 
 from __future__ import annotations
 
+import re
 import sys
-from array import array
 from collections import Counter
 from collections.abc import Iterable
 from heapq import nlargest
 
 import msgspec
-import numpy as np
 
 from online_models.errors import InputError
-from online_models.items import hash_id
 from streams.contracts.events import Event
 from streams.contracts.reading import UNREADABLE
+from streams.contracts.recommendations import After, Cause
 from streams.validate import validate
 
+from .explored_asked import Asked
 from .explored_rows import Joined, Row, told
 from .explored_turns import Kept, Turns
+from .users import Exposed
 
 PLACES = 200
 """Most of a list."""
 JUDGED = 20
 """Most of a candidate's list that is kept."""
+TYPES = 20
+"""Of events that are told where they are not the ones that are meant."""
+ASTRAY = 0.01
+"""Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Where
+two logs have nothing but their numbering in common, or one lacks a line, far more are."""
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -38,34 +44,21 @@ class _Item(msgspec.Struct, frozen=True):
     place: int | None = None
 
 
-class _Cause(msgspec.Struct, frozen=True):
-    event_id: str
-    partition: int
-    offset: int
-
-
-class _After(msgspec.Struct, frozen=True):
-    partition: int
-    offset: int
-
-
-class _Exposed(msgspec.Struct, frozen=True):
-    name: str
-    variant: str
-    forced: bool = False
-
-
 class _List(msgspec.Struct, frozen=True):
+    """What is needed of a `Recommendation`; of its items neither source nor reason, which are most of what they take."""
+
     request_id: str
     user_id: str
     timestamp: int
     items: list[_Item]
-    caused_by: _Cause | None = None
-    after: _After | None = None
-    experiments: list[_Exposed] = []
+    caused_by: Cause | None = None
+    after: After | None = None
+    experiments: list[Exposed] = []
     propensity: float | None = None
 
 
+_UNDER = re.compile(r"([^+/@]+)/([^+/@]+)@(\d+)")
+"""An experiment, its variant, and when it was begun: see `Row.variant`."""
 _decode = msgspec.json.Decoder(_List).decode
 
 
@@ -82,19 +75,25 @@ def rows_of(
 
     ``events`` are records of topic `events` or lines of a log, each user's in order; ``published`` the lists that answered them, in any
     order, and ``candidate`` those of the other configuration. ``experiment``, ``variant``: only lists that were made under these; None:
-    whatever they were made under. Testers' lists are left out.
+    whatever they were made under; of experiments of that name, the one that was begun last. Testers' lists are left out.
 
     `published` is read first, `candidate` then, `events` last. Of all of it, only lists that explored are kept in memory, each with the
-    candidate's, and eight bytes for each record of a list over HTTP.
-    Raises InputError where there are none, or the candidate explores too.
+    candidate's, and of each record a few bytes (`Asked`).
+    Raises InputError where there are none, no event is of a type in ``judged``, the candidate explores too, or its lists are of another
+    log.
     """
     found = Joined()
-    kept = _explored(published, experiment, variant, found)
+    asked = Asked()
+    kept = _explored(published, experiment, variant, asked, found)
+    asked.settle()
     _put_beside(kept, candidate, found)
-    turns = Turns(judged, attribution_ms, found)
+    turns = Turns(judged, attribution_ms, asked, found)
+    types = Counter[str]()
     for number, raw in enumerate(events):
         event = validate(raw, None, str(number + 1))
         if isinstance(event, Event):
+            if event.event_type in judged or event.event_type in types or len(types) < TYPES:
+                types[event.event_type] += 1
             answer = kept.get(event.event_id)
             turns.take(event, answer if answer is not None and answer.user_id == event.user_id else None)
     for each in kept.values():
@@ -103,33 +102,45 @@ def rows_of(
             found.no_candidate += not each.row.other
     rows = turns.rows
     found.rows = len(rows)
-    found.variants = dict(sorted(Counter(row.variant for row in rows if row.variant).items()))
+    found.variants = _variants(rows)
+    found.judged = {kind: n for kind, n in sorted(types.items()) if kind in judged}
     if not rows:
         raise InputError(
             "lists with a propensity of their first place that answer events of the log, and the candidate's for the same events",
             f"none ({told(found)})",
             "log with a variant that explores (`explore: 0.1`), and replay the same log under the candidate's configuration"
-            if not found.of_others
+            if not found.of_others + found.of_namesakes
             else "name an experiment and a variant that explored",
+        )
+    if not found.judged:
+        raise InputError(
+            f"events of type {' or '.join(sorted(judged))}, which lists are there for",
+            f"none, but {types.total():,} of others: {', '.join(sorted(types))}",
+            "name the types that are meant (--clicks)",
         )
     return rows, found
 
 
 def _explored(
-    published: Iterable[bytes | None], experiment: str | None, variant: str | None, found: Joined
+    published: Iterable[bytes | None], experiment: str | None, variant: str | None, asked: Asked, found: Joined
 ) -> dict[str, Kept]:
     """The lists that explored, by event."""
     kept: dict[str, Kept] = {}
-    asked = array("Q")
+    newest = 0
     for raw in published:
         made = _read(raw)
         if made is None:
             found.unreadable += 1
-        elif made.caused_by is None:
+            continue
+        begun = next((e.begun for e in made.experiments if e.name == experiment), 0)
+        newest = max(newest, begun)
+        if made.caused_by is None:
             found.over_http += 1
             if made.after is not None:
-                asked.append(_moment(made.user_id, made.after))
-        elif not _drew_first(made):
+                asked.take_asked(made.user_id, made.after)
+            continue
+        asked.take_answer(made.user_id, made.caused_by)
+        if not _drew_first(made):
             found.not_explored += 1
         elif any(e.forced for e in made.experiments):
             found.forced += 1
@@ -138,11 +149,10 @@ def _explored(
         elif (place := _place(made)) is None:
             found.ties += 1
         elif made.caused_by.event_id not in kept:
-            moment = _moment(made.user_id, made.caused_by)
-            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, moment, _row(made, place))
-    moments = np.fromiter((each.moment for each in kept.values()), np.uint64, len(kept))
-    for each, another in zip(kept.values(), np.isin(moments, np.frombuffer(asked, np.uint64)), strict=True):
-        each.another = bool(another)
+            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, _row(made, place), begun)
+    for event_id in [event_id for event_id, each in kept.items() if each.begun not in (0, newest)]:
+        del kept[event_id]
+        found.of_namesakes += 1
     return kept
 
 
@@ -156,12 +166,6 @@ def _asked_for(made: _List, experiment: str | None, variant: str | None) -> bool
     return experiment is None or any(
         e.name == experiment and (variant is None or e.variant == variant) for e in made.experiments
     )
-
-
-def _moment(user_id: str, at: _Cause | _After) -> int:
-    """64 bits of a user and the latest event of theirs that a list knows of: a list over HTTP has those of the list that answered
-    that event if it was made after it, and before the next."""
-    return hash_id(f"{at.partition}/{at.offset}/{user_id}")
 
 
 def _place(made: _List) -> int | None:
@@ -179,13 +183,26 @@ def _row(made: _List, place: int) -> Row:
     first, rest = made.items[0], made.items[1:]
     order = [sys.intern(item.item_id) for item in rest]
     order.insert(place, sys.intern(first.item_id))
-    variant = "+".join(f"{e.name}/{e.variant}" for e in made.experiments)
+    variant = "+".join(f"{e.name}/{e.variant}@{e.begun}" for e in made.experiments)
     assert made.propensity is not None  # noqa: S101
     return Row(made.timestamp, -1, tuple(order), place, made.propensity, (), variant=sys.intern(variant))
 
 
+def _variants(rows: list[Row]) -> dict[str, int]:
+    """Rows by what they were made under; when an experiment was begun is said where there is another one of its name."""
+    found = Counter(row.variant for row in rows if row.variant)
+    begun: dict[str, set[str]] = {}
+    for name, _, at in _UNDER.findall("+".join(found)):
+        begun.setdefault(name, set()).add(at)
+    out = Counter[str]()
+    for variant, n in found.items():
+        out[_UNDER.sub(lambda e: e[0] if len(begun[e[1]] - {"0"}) > 1 else f"{e[1]}/{e[2]}", variant)] += n
+    return dict(sorted(out.items()))
+
+
 def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
-    """The candidate's list to each."""
+    """The candidate's list to each. Raises InputError where they are of another log."""
+    beside = 0
     for raw in candidate:
         made = _read(raw)
         if made is None:
@@ -201,8 +218,17 @@ def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found:
         each = kept.get(made.caused_by.event_id)
         if each is None:
             found.candidate_alone += 1
+        elif each.user_id != made.user_id:
+            found.other_users += 1
         else:
+            beside += 1
             each.row.other = tuple(sys.intern(item.item_id) for item in made.items[:JUDGED])
+    if found.other_users > ASTRAY * (beside + found.other_users):
+        raise InputError(
+            "lists of the candidate for the events of the same users",
+            f"{found.other_users:,} of {beside + found.other_users:,} for an event of the same id, but of another user",
+            "replay the log that the lists are of; where that has no ids, which are then the numbers of its lines, from the same line on",
+        )  # fmt: skip
 
 
 def _read(raw: bytes | None) -> _List | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Row:
     """A list that explored: items in their ``order`` before the draw, of which that at ``place`` was shown first, with ``propensity``,
     and the others in order after it. ``other``: the candidate's list; ``then``: what the user's next event was on. ``variant``: what
-    it was made under, as `experiment/variant`, several with `+` between them; empty where that is not known."""
+    it was made under, as `experiment/variant@begun` (ms; 0: not known), several with `+` between them; empty where that is not known."""
 
     timestamp: int
     user: int
@@ -43,7 +43,8 @@ class Joined:
     """How many lists were joined, and why the others were not.
 
     Lists that explored, of which one that was published again counts once. ``rows``: with their event and the candidate's list;
-    ``variants``: those by what they were made under. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
+    ``variants``: those by what they were made under. ``of_namesakes``: of another experiment of the name that was asked for, which was
+    begun before. ``no_event``: their event is not among the events. ``no_candidate``: the candidate
     has no list for their event. ``of_impressions``: their event is an impression, of another list that the user is looking at. ``late``:
     their event is older than one of the same user before it. Rows without what came of them: ``named_another``, whose user's next event
     names a list that is none of the rows, and ``shown_another``, whose user was given a list over HTTP before it and where it names none.
@@ -51,10 +52,14 @@ class Joined:
     Records, so that a copy counts as well. ``over_http``: lists asked for over HTTP, which answer no event. ``not_explored``: without a
     propensity of the first place alone. ``ties``: do not say where their first item stood before the draw, and their best two have the
     same score. ``forced``: of testers, who explored. ``of_others``: of another experiment or variant than was
-    asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``unreadable``: no lists.
+    asked for. ``candidate_alone``: the candidate's, for events that no list that explored answers. ``other_users``: the candidate's, for
+    an event of the same id, but of another user. ``unreadable``: no lists.
+
+    ``judged``: events of the types that lists are there for, by type.
     """
 
     rows: int = 0
+    of_namesakes: int = 0
     no_event: int = 0
     no_candidate: int = 0
     of_impressions: int = 0
@@ -64,16 +69,19 @@ class Joined:
     ties: int = 0
     unreadable: int = 0
     candidate_alone: int = 0
+    other_users: int = 0
     named_another: int = 0
     shown_another: int = 0
     forced: int = 0
     of_others: int = 0
     variants: dict[str, int] = field(default_factory=dict)
+    judged: dict[str, int] = field(default_factory=dict)
 
 
 def told(found: Joined) -> str:
     """What could not be joined, in words; empty if all was."""
     return _words(
+        (found.of_namesakes, "lists explored, but under another experiment of that name, begun before"),
         (found.no_event, "lists explored, but their event is not among the events"),
         (found.no_candidate, "lists explored, but the candidate has no list for their event"),
         (found.of_impressions, "lists explored, but answer impressions"),
@@ -84,6 +92,7 @@ def told(found: Joined) -> str:
         (found.forced, "records of lists of testers (`forced`)"),
         (found.of_others, "records of lists of another experiment or variant"),
         (found.candidate_alone, "records of lists only of the candidate"),
+        (found.other_users, "records of lists of the candidate for an event of the same id, but of another user"),
         (found.unreadable, "unreadable records"),
     )
 

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from streams.contracts.events import Event
 
+from .explored_asked import Asked
 from .explored_rows import Joined, Row
 
 
 @dataclass(slots=True)
 class Kept:
-    """A list that explored. ``moment``: 64 bits of its user and event. ``another``: the user was given one over HTTP after it, before
-    their next event. ``met``: its event was."""
+    """A list that explored. ``begun``: when the experiment that was asked for was (ms; 0: not known, or none was). ``another``: the user
+    was given one over HTTP while they were looking at it. ``met``: its event was."""
 
     request_id: str
     user_id: str
-    moment: int
     row: Row
+    begun: int = 0
     another: bool = False
     met: bool = False
 
@@ -34,14 +35,14 @@ class _User:
 
 class Turns:
     """A fold of events, each user's in order, to ``rows``. ``judged``: types of events that a list is there for; ``attribution_ms``: how
-    long. What does not become a row, and why, is counted in ``found``.
+    long; ``asked``: after which events there were lists over HTTP. What does not become a row, and why, is counted in ``found``.
 
     A list earns the first thing that names it, or that names none and comes next.
     """
 
-    def __init__(self, judged: frozenset[str], attribution_ms: int, found: Joined) -> None:
+    def __init__(self, judged: frozenset[str], attribution_ms: int, asked: Asked, found: Joined) -> None:
         self.rows: list[Row] = []
-        self._judged, self._attribution_ms, self._found = judged, attribution_ms, found
+        self._judged, self._attribution_ms, self._asked, self._found = judged, attribution_ms, asked, found
         self._users: dict[str, _User] = {}
         self._named: dict[str, Kept] = {}
 
@@ -54,6 +55,9 @@ class Turns:
         late = user is not None and not looks and event.timestamp < user.newest
         if user is not None and not looks:
             self._decide(user, event, late)
+        another = self._asked.take_event(event.user_id, event.event_id)
+        if another and user is not None and user.looking is not None:
+            user.looking.another = True
         if answer is None:
             return
         answer.met = True
@@ -61,11 +65,10 @@ class Turns:
             # The user is on another list, which this one must not push out.
             self._found.of_impressions += looks
             self._found.late += late
-            if user is not None and user.looking is not None:
-                user.looking.another |= answer.another
         elif not answer.row.other:
             self._found.no_candidate += 1
         else:
+            answer.another = another
             self._add(event, answer)
 
     def _add(self, event: Event, answer: Kept) -> None:

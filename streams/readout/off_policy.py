@@ -174,12 +174,12 @@ def _could(row: Row, k: int) -> bool:
     """Whether the log could have shown the candidate's item at place ``k`` > 0, where an item stays or is moved down to."""
     if k >= len(row.order):
         return False
-    moved = _moved(row, k)
-    return (row.other[k] == row.order[k - 1] and moved > 0.0) or (row.other[k] == row.order[k] and moved < 1.0)
+    stays = row.other[k] == row.order[k]  # as it may: the draw can always fall above
+    return stays or (row.other[k] == row.order[k - 1] and _moved(row, k) > 0.0)
 
 
 def _moved(row: Row, k: int) -> float:
-    """Probability that what stood above place ``k`` moves down to it: the draw fell on ``k`` or below."""
+    """Probability that what stood above place ``k`` > 0 moves down to it: the draw fell on ``k`` or below. It is less than 1."""
     n = len(row.order)
     return row.rate * (n - k) / n
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import pi
 
@@ -12,7 +13,7 @@ from online_models.experiments.effects import NoResult, Reason
 from online_models.experiments.split import BUCKETS, Ranges
 from online_models.experiments.sums import Sums
 from online_models.experiments.weighted import Weighted
-from streams.contracts.experiments import Experiment
+from streams.contracts.experiments import Experiment, Ramp
 
 from .tally import Tally
 
@@ -43,14 +44,14 @@ def level_of(ramp: int) -> float:
 def splits(experiment: Experiment, tally: Tally) -> tuple[Split, ...]:
     """Of each ramp, the units that were first exposed under it."""
     out = []
-    for n, ramp in enumerate(experiment.ramps):
-        shares = shares_of(ramp.ranges)
+    for ramp, came in zip(experiment.ramps, _came(experiment.ramps), strict=True):
+        shares = came.shares
         units = {v: tally.entered[v, ramp.number] for v in tally.variants}
         wanted = [v for v in tally.variants if shares.get(v, 0.0) > 0.0]
         counts, expected = [units[v] for v in wanted], [shares[v] for v in wanted]
         once: srm.Mismatch | NoResult
         always: srm.Mismatch | NoResult
-        if len(wanted) < 2 or not _alike(experiment, n, wanted):
+        if len(wanted) < 2 or not came.alike(wanted):
             why = "units come into this ramp in other shares than it has, since a ramp before it left some of them out"
             once = always = NoResult(Reason.TOO_FEW_UNITS, "one variant" if len(wanted) < 2 else why)
         else:
@@ -73,7 +74,7 @@ def comparable(experiment: Experiment) -> tuple[int, str]:
         since -= 1
     present = shares_of(ramps[-1].ranges)
     wanted = [v.name for v in experiment.definition.variants if present.get(v.name, 0.0) > 0.0]
-    if all(_alike(experiment, n, wanted) for n in range(since, len(ramps))):
+    if all(came.alike(wanted) for came in _came(ramps)[since:]):
         return ramps[since].number, ""
     return ramps[since].number, "who had been left out came in in other shares than who is new: begin a new experiment"
 
@@ -144,10 +145,9 @@ def strata(experiment: Experiment, control: str, treated: str) -> Strata:
     if experiment.definition.method != "bandit":
         return Strata(since, None, why)
     weights = {}
-    for n, ramp in enumerate(experiment.ramps):
-        shares = shares_of(ramp.ranges)
-        one, other = shares.get(control, 0.0), shares.get(treated, 0.0)
-        if min(one, other) > 0.0 and _alike(experiment, n, [v for v, share in shares.items() if share > 0.0]):
+    for ramp, came in zip(experiment.ramps, _came(experiment.ramps), strict=True):
+        one, other = came.shares.get(control, 0.0), came.shares.get(treated, 0.0)
+        if min(one, other) > 0.0 and came.alike([v for v, share in came.shares.items() if share > 0.0]):
             weights[ramp.number] = 2.0 * other / (one + other), 2.0 * one / (one + other)
     return Strata(experiment.ramps[0].number, weights, "" if weights else why or "never had both variants a share")
 
@@ -167,22 +167,46 @@ def _proportions(ranges: Ranges) -> dict[str, float]:
     return {v: round(share / whole, 3) for v, share in sorted(shares.items())}
 
 
-def _alike(experiment: Experiment, n: int, variants: Sequence[str]) -> bool:
-    """Whether units that no ramp before the n-th had come in in the same proportions as those that are quite new."""
-    ramps = experiment.ramps
+@dataclass(frozen=True)
+class _Came:
+    """Of one ramp: how many buckets that no ramp before it had it gives to each variant, and its ``shares``."""
+
+    buckets: dict[str, int]
+    shares: dict[str, float]
+
+    def alike(self, variants: Sequence[str]) -> bool:
+        """Whether units that no ramp before had come in in the same proportions as those that are quite new."""
+        total = sum(self.buckets.get(v, 0) for v in variants)
+        whole = sum(self.shares.get(v, 0.0) for v in variants)
+        return not total or all(
+            abs(self.buckets.get(v, 0) / total - self.shares.get(v, 0.0) / whole) < 0.002 for v in variants
+        )
+
+
+@lru_cache(maxsize=4)
+def _came(ramps: tuple[Ramp, ...]) -> tuple[_Came, ...]:
+    """Of each ramp, in one pass: a bandit has hundreds, and every look asks of all of them for every variant."""
+    out = []
     free = [(0, BUCKETS)]
-    for earlier in ramps[:n]:
-        none = [(start, end) for owner, start, end in _pieces(earlier.ranges) if owner is None]
-        free = [(max(a, c), min(b, d)) for a, b in free for c, d in none if max(a, c) < min(b, d)]
-        if not free:
-            return True
-    entering = dict.fromkeys(variants, 0)
-    for owner, start, end in _pieces(ramps[n].ranges):
-        if owner in entering:
-            entering[owner] += sum(max(0, min(end, b) - max(start, a)) for a, b in free)
-    total, shares = sum(entering.values()), shares_of(ramps[n].ranges)
-    whole = sum(shares.get(v, 0.0) for v in variants)
-    return not total or all(abs(entering[v] / total - shares.get(v, 0.0) / whole) < 0.002 for v in variants)
+    for ramp in ramps:
+        pieces = _pieces(ramp.ranges)
+        buckets: dict[str, int] = {}
+        left: list[tuple[int, int]] = []
+        at = mine = 0
+        while at < len(pieces) and mine < len(free):
+            (owner, first, last), (start, end) = pieces[at], free[mine]
+            start, stop = max(first, start), min(last, end)
+            if start < stop and owner is None:
+                left.append((start, stop))
+            elif start < stop and owner is not None:
+                buckets[owner] = buckets.get(owner, 0) + stop - start
+            if last <= end:
+                at += 1
+            else:
+                mine += 1
+        free = left
+        out.append(_Came(buckets, shares_of(ramp.ranges)))
+    return tuple(out)
 
 
 def _pieces(ranges: Ranges) -> list[tuple[str | None, int, int]]:

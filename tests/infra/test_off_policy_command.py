@@ -137,3 +137,19 @@ def test_at_least_takes_the_worst_of_what_is_not_covered(tmp_path: Path) -> None
     [dr] = [e for e in told["estimates"] if e["result"]["estimator"] == "switch_dr"]
     assert run(tmp_path, "b", "--at-least", str(dr["worst"] - 0.001)).exit_code == 0
     assert run(tmp_path, "b", "--at-least", str(dr["worst"] + 0.001)).exit_code == 1
+
+
+def test_clicks_are_words_of_which_one_must_be_there(tmp_path: Path) -> None:
+    files = write(tmp_path, *world(600))
+    plain = off_policy(files, "--json")
+    assert off_policy(files, "--clicks", "click, view ", "--json").stdout == plain.stdout
+    assert json.loads(plain.stdout)["joined"]["judged"] == {"view": 1_200}
+    wrong = off_policy(files, "--clicks", "veiw")
+    assert wrong.exit_code == 1
+    for said in ("expected events of type veiw", "1,200 of others: view", "--clicks"):
+        assert said in str(wrong.exception)
+    half = off_policy(files, "--clicks", "view,purhcase")
+    assert (half.exit_code, "no event was of type purhcase" in half.stdout) == (0, True)
+    assert "no event was of type" not in off_policy(files).stdout, "both are the default, and one is enough"
+    for none in ("", " , "):
+        assert off_policy(files, "--clicks", none).exit_code == 2

@@ -191,3 +191,30 @@ def test_events_that_count_for_no_list_are_told(found: Result) -> None:
 def test_names_the_correction(found: Result) -> None:
     assert "(Holm)" in page(found)
     assert "(Benjamini and Hochberg)" in page(replace(found, correction="bh"))
+
+
+def test_what_is_not_counted_is_told_also_of_lists_that_variants_share(found: Result) -> None:
+    nothing = read_out(alone(definition(method="interleave"), 0), Tape().play(method="interleave").tally())
+    assert "not counted" not in page(nothing)
+    assert "several variants" not in page(nothing)
+    for result in (nothing, found):
+        text = page(replace(result, lost=5, unattributed=7, mixed=3))
+        well_formed(text)
+        for said in ("for too many strangers, or they name no variant of it: 5.", "count for none: 7.", "left out: 3."):
+            assert said in text
+
+
+def test_bands_of_several_variants_are_said_not_to_be_adjusted(found: Result) -> None:
+    """Otherwise the chart would say what the verdict denies."""
+    assert "Where the band leaves out zero, there is an effect" in page(found)
+    two = (*found.timeline, *(replace(p, variant="third") for p in found.timeline))
+    text = page(replace(found, timeline=two))
+    assert "there is an effect" not in text
+    assert "not adjusted for the number of variants" in text
+
+
+def test_changed_proportions_and_what_they_cost_are_told(found: Result) -> None:
+    assert "Proportions were changed" not in page(found)
+    text = page(replace(found, since=1, changes=1, alpha=0.0076))
+    assert "Proportions were changed once: what was found since then is judged at 0.0076" in text
+    assert "Proportions were changed 3 times" in page(replace(found, since=3, changes=3))

@@ -94,7 +94,15 @@ def test_a_list_counts_for_the_next_event_only_and_not_for_long() -> None:
     events, published, candidate = world(500)
     late = judged((events, published, candidate), ms=999)
     assert (late.logged.rows, late.recorded) == (500, 0.0)
-    assert judged((events, published, candidate), frozenset({"purchase"})).recorded == 0.0
+    bought = [e.replace(b'"view"', b'"purchase"') if n == 1 else e for n, e in enumerate(events)]
+    assert judged((bought, published, candidate), frozenset({"purchase"})).logged.rows == 500
+    rows, joined = rows_of(bought, published, candidate, frozenset({"purchase", "cart"}), 60_000)
+    assert (sum(row.then is not None for row in rows), joined.judged) == (1, {"purchase": 1})
+
+
+def test_types_of_which_no_event_is_are_refused() -> None:
+    with pytest.raises(InputError, match=r"events of type cart or click, .*600 of others: view"):
+        rows_of(*world(300), frozenset({"click", "cart"}), 60_000)
 
 
 def test_lists_that_did_not_explore_are_refused() -> None:
@@ -199,10 +207,33 @@ def test_what_the_gate_does_not_know_counts_against_the_candidate() -> None:
     assert "not sure" in refused.reason
 
 
+def test_the_gate_does_not_call_worse_what_lists_that_are_not_covered_could_make_up_for() -> None:
+    """Of a candidate that loses five lists in a hundred of those that are covered: with a quarter not covered it may gain by them."""
+    events, published, candidate = world(4_000, wanted="d")
+    some, few = (
+        [c.replace(b'"d"', b'"z"') if n // 2 % every == 0 else c for n, c in enumerate(candidate)] for every in (4, 200)
+    )
+    found = {}
+    for name, other in (("some", some), ("few", few)):
+        gate = found[name] = judged((events, published, other)).gate
+        assert isinstance(gate.difference, Estimate)
+        assert isinstance(gate.at_best, Estimate)
+        assert gate.difference.high < 0.0
+        assert gate.at_best.high > gate.difference.high
+        assert f"{gate.difference.low:+.4f} to {gate.at_best.high:+.4f}" in gate.reason
+    assert "not sure" in found["some"].reason
+    assert "all below +0" in found["few"].reason
+
+
+def difference(low: float, high: float, rests_on: float) -> Estimate:
+    return Estimate("difference", 0.2, low, high, 0.05, "clt", 500.0, rests_on, 1.0, 1_000, 500)
+
+
 @pytest.mark.parametrize(("rests_on", "passed"), [(29.9, False), (30.0, True)])
-def test_the_gate_is_not_passed_by_a_handful_of_clicks(rests_on: float, passed: bool) -> None:
-    sure = Estimate("difference", 0.2, 0.1, 0.3, 0.05, "clt", 500.0, rests_on, 1.0, 1_000, 500)
-    found, reason = off_policy._verdict(sure, sure, 0.0)
+@pytest.mark.parametrize("at_best", [5.0, 500.0])
+def test_the_gate_is_not_passed_by_a_handful_of_clicks(rests_on: float, passed: bool, at_best: float) -> None:
+    """Of what it goes by, which is the worst that is possible."""
+    found, reason = off_policy._verdict(difference(0.1, 0.3, rests_on), difference(0.2, 0.4, at_best), 0.0)
     assert found is passed
     assert ("fewer than 30" in reason) is not passed
 
@@ -234,6 +265,23 @@ def test_the_first_places_together() -> None:
     apart = judged(other_lists("c", "b", "a"), places=2)
     assert [e.covered for e in apart.slates] == [0.0, 0.0, 0.0, 1.0]
     assert apart.slates[-1].result.low < 0.7 < apart.slates[-1].result.high
+
+
+@pytest.mark.parametrize(
+    ("propensity", "other", "could"),
+    [
+        (0.25, "ab", True),  # stays where it is, unless the draw falls below it
+        (0.25, "aa", True),  # moves down by one, if it does
+        (0.25, "ac", False),  # nothing moves up but to the first place
+        (1.0, "ab", True),
+        (1.0, "aa", False),  # nothing was ever drawn
+    ],
+)
+def test_what_the_log_could_have_shown_below_the_first_place(propensity: float, other: str, could: bool) -> None:
+    row = Row(0, 0, tuple("abcd"), 0, propensity, tuple(other))
+    assert off_policy._could(row, 1) is could
+    assert 0.0 <= off_policy._moved(row, 1) < 1.0
+    assert not off_policy._could(Row(0, 0, ("a",), 0, propensity, tuple(other)), 1), "below the end of the list"
 
 
 def test_the_rate_of_drawing_follows_from_the_propensity() -> None:

@@ -82,6 +82,32 @@ def test_lists_of_several_variants_count_and_are_told_apart() -> None:
         rows_of(events, made, candidate, JUDGED, 60_000, "y", "b")
 
 
+def test_of_experiments_of_one_name_the_one_begun_last_is_meant() -> None:
+    """As the read-out, which has the definition at hand. Of lists of before there was `begun` it is not known."""
+    events, published, candidate = world(100)
+    begun = [{}, {"begun": 1_000}, {"begun": 3_000}, {"begun": 2_000}]
+    made = [changed(p, experiments=[A | begun[n // 2 % 4]]) for n, p in enumerate(published)]
+    rows, joined = rows_of(events, [*made, *made], candidate, JUDGED, 60_000, "x", "a")
+    assert (joined.rows, joined.of_namesakes, joined.variants) == (50, 50, {"x/a": 50})
+    times = {msgspec.json.decode(p)["timestamp"] for n, p in enumerate(published) if n // 2 % 4 in (0, 2)}
+    assert {row.timestamp for row in rows} <= times
+    assert "50 lists explored, but under another experiment of that name, begun before" in told(joined)
+    known = [p for n, p in enumerate(made) if n // 2 % 4]
+    plain = changed(published[0], experiments=[A | {"begun": 4_000}], propensity=None)
+    with pytest.raises(InputError, match="75 lists explored, but under another experiment of that name"):
+        rows_of(events, [*known, plain], candidate, JUDGED, 60_000, "x")
+
+
+def test_experiments_of_one_name_are_told_apart_where_all_count() -> None:
+    events, published, candidate = world(100)
+    other = {"name": "y", "variant": "a", "begun": 500}
+    of = [[A | {"begun": 1_000}], [A | {"begun": 2_000}, other], [other]]
+    made = [changed(p, experiments=of[n // 2 % 3]) for n, p in enumerate(published)]
+    _, joined = rows_of(events, made, candidate, JUDGED, 60_000)
+    assert joined.of_namesakes == 0
+    assert joined.variants == {"x/a@1000": 34, "x/a@2000+y/a": 33, "y/a": 33}
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_an_event_after_a_list_over_http_is_for_the_logged_one_only_if_it_says_so(first: bool) -> None:
     """Of users 0 and 1 there is a list over HTTP after the one that explored; of 2 from before it; of 3 another user's; of 4 after the next
@@ -153,3 +179,25 @@ def test_a_tie_at_the_top_leaves_lists_out_whatever_was_drawn() -> None:
         events, alone, [changed(c, items=[{"item_id": "a", "score": 1.0}]) for c in candidate], JUDGED, 60_000
     )
     assert (joined.rows, joined.ties, {r.place for r in rows}) == (200, 0, {0})
+
+
+def of_others(candidate: list[bytes], n: int) -> list[bytes]:
+    """The first ``n`` lists are another user's, for an event of the same id."""
+    return [changed(c, user_id=f"another-{k}") if k < n else c for k, c in enumerate(candidate)]
+
+
+def test_a_candidate_of_another_log_is_refused_though_the_ids_are_the_same() -> None:
+    """A log without ids has 1, 2, 3 ...: any two have these."""
+    events, published, candidate = world(200)
+    with pytest.raises(InputError, match=r"200 of 200 .* replay the log that the lists are of"):
+        rows_of(events, published, of_others(candidate, 400), JUDGED, 60_000)
+    with pytest.raises(InputError, match="3 of 200"):
+        rows_of(events, published, of_others(candidate, 6), JUDGED, 60_000)
+
+
+def test_a_few_of_the_candidate_s_lists_for_another_user_s_event_are_left_out() -> None:
+    events, published, candidate = world(200)
+    rows, joined = rows_of(events, published, of_others(candidate, 3), JUDGED, 60_000)
+    assert (len(rows), joined.other_users, joined.no_candidate) == (198, 2, 2)
+    assert "2 records of lists of the candidate for an event of the same id, but of another user" in told(joined)
+    assert {row.timestamp for row in rows}.isdisjoint(msgspec.json.decode(p)["timestamp"] for p in published[:3])

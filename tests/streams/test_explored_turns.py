@@ -66,18 +66,51 @@ def test_lists_that_answer_impressions_change_nothing(plain, named: bool) -> Non
     assert "120 lists explored, but answer impressions" in told(found)
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_list_over_http_after_an_impression_is_one_after_the_list_that_was_looked_at(plain, beside: bool) -> None:
-    """Whether or not the candidate has a list for the impression."""
+A = [{"name": "x", "variant": "a"}]
+TIED = [{"item_id": i, "score": 1.0} for i in "cabde"]
+NOT_KEPT = {
+    "not explored": {"propensity": None},
+    "no items": {"items": []},
+    "a tie": {"items": TIED},
+    "a tester's": {"experiments": [A[0] | {"forced": True}]},
+    "of no experiment": {"experiments": []},
+}
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("how", ["kept", "kept alone", *NOT_KEPT])
+def test_a_list_over_http_after_an_impression_is_one_after_the_list_that_was_looked_at(plain, how: str, last) -> None:
+    """Whether or not the list that answers the impression is kept itself, or the candidate has one for it."""
     events, published, candidate = plain
     look = event(events[1], event_type="impression", event_id="seen", timestamp=time(events[1]) - 500)
     made, other = answered(published[0], candidate[0], "seen", time(look))
-    rows, found = joined(
+    answer = changed(made, **{"experiments": A, **NOT_KEPT.get(how, {})})
+    lists = [*(changed(p, experiments=A) for p in published), answer]
+    rows, found = rows_of(
         [events[0], look, *events[1:]],
-        [*published, made, asked_for(made, 0)],
-        [*candidate, other] if beside else candidate,
+        [*lists, asked_for(made, 0)] if last else [asked_for(made, 0), *lists],
+        [*candidate, other] if how == "kept" else candidate,
+        JUDGED,
+        60_000,
+        "x",
+        "a",
     )
-    assert (found.shown_another, found.of_impressions, found.no_candidate, rows[0].then) == (1, 1, 0, None)
+    kept = how in ("kept", "kept alone")
+    assert (found.shown_another, found.of_impressions, found.no_candidate, rows[0].then) == (1, kept, 0, None)
+    assert [row.then for row in rows[1:]] == [row.then for row in joined(events, published, candidate)[0][1:]]
+
+
+def test_a_list_over_http_after_a_late_event_or_a_copy_is_one_in_between_once(plain) -> None:
+    """The lists that answer these are not kept."""
+    events, published, candidate = plain
+    late = event(events[0], event_id="late", timestamp=time(events[0]) - 1)
+    answer = changed(answered(published[0], candidate[0], "late", time(late))[0], propensity=None)
+    rows, found = joined([events[0], late, *events[1:]], [*published, answer, asked_for(answer, 0)], candidate)
+    assert (found.shown_another, rows[0].then) == (1, None)
+    expected, _ = joined(events, published, candidate)
+    look = event(late, event_type="impression", event_id="late")
+    rows, found = joined([look, events[0], look, *events[1:]], [*published, answer, asked_for(answer, 0)], candidate)
+    assert (found.shown_another, came(rows)) == (0, came(expected)), "it was before the list"
 
 
 def test_an_event_is_for_the_list_that_it_names_among_several(plain) -> None:

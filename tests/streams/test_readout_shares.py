@@ -12,6 +12,7 @@ from online_models.experiments.intervals import gavi
 from online_models.experiments.srm import Mismatch, sequential_p
 from online_models.experiments.sums import Sums
 from streams.experiment_rules import alone, ramp
+from streams.readout import shares
 from streams.readout.result import read_out
 from streams.readout.shares import changes_of, level_of, share_of_level
 from streams.readout.tally import METRICS, Tally
@@ -70,6 +71,26 @@ def test_false_alarms_of_all_ramps_together_are_at_their_level(ramps: int, monke
     assert (lowest < levels).any(axis=1).mean() < 0.2
     if ramps == 30:
         assert (lowest < 0.2).any(axis=1).mean() > 0.5, "each at the whole level would be far too many"
+
+
+def test_a_look_at_a_bandit_with_many_ramps_goes_over_each_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not over all that were before it, each time, for each variant."""
+    seen = 0
+    pieces = shares._pieces
+
+    def counting(ranges):
+        nonlocal seen
+        seen += 1
+        return pieces(ranges)
+
+    e = alone(definition(method="bandit", unit="session", traffic=0.5), 0)
+    for n in range(80):
+        e = ramp(e, {"new": 1.0 + n % 7}, None, n + 1)
+    tally = Tally(e.definition)
+    monkeypatch.setattr(shares, "_pieces", counting)
+    read_out(e, tally)
+    assert len(e.ramps) == 81
+    assert seen < 10 * len(e.ramps)
 
 
 STEPS = ((80, 20), (75, 25), (70, 30), (65, 35), (60, 40), (55, 45), (50, 50))

@@ -131,13 +131,20 @@ class Units:
         if kind == "return" and kind not in self._conversions:
             self._take_back(user, event)
             return
+        if named is not None and kind in self._judged:
+            self._expose(
+                user, event.user_id, named, now
+            )  # who clicks on a list has seen it, though no impression says so yet
         if named is not None and now - named.timestamp > self._window:
             self.unattributed += kind in self._judged and named.exposure is not None
             return
         shown = named or self._latest(user, now)
         if kind in self._judged:
             if shown is None:
-                self.unattributed += any(made.exposure is not None and made.timestamp < now for made in user.lists)
+                self.unattributed += any(
+                    made.exposed and made.exposure is not None and now - made.timestamp > self._window
+                    for made in user.lists
+                )
             else:
                 self._judge(user, event, shown, shown is named)
             user.last_item = event.item_id
@@ -145,7 +152,7 @@ class Units:
             self._convert(user, event, shown)
 
     def _judge(self, user: User, event: Event, shown: Shown, joined: bool) -> None:
-        """A click, or what the list should have named."""
+        """A click, or what the list, which was exposed, should have named."""
         hit = shown.holds(hash_id(event.item_id))
         if event.item_id != user.last_item:
             self._add(user, shown, event.timestamp, TARGETS, 1.0)
@@ -217,7 +224,7 @@ class Units:
         self._add(user, made, now, LISTS, 1.0)
 
     def _add(self, user: User, shown: Shown, now: int, column: int, value: float) -> None:
-        if self._by_ramp and shown.exposure is not None and shown.exposed:
+        if self._by_ramp and shown.exposure is not None:
             self.earned[shown.exposure.variant, shown.exposure.ramp, column] += round(value)
         if shown.unit is not None:
             shown.unit.now[column] += value
@@ -247,7 +254,7 @@ class Units:
     def _latest(self, user: User, now: int) -> Shown | None:
         """The latest list from before ``now`` that the user was shown, if that is not too long ago."""
         for shown in reversed(user.lists):
-            if shown.timestamp < now and (shown.exposed or not self._on_impression):
+            if shown.timestamp < now and shown.exposed:
                 return shown if now - shown.timestamp <= self._window else None
         return None
 

@@ -51,6 +51,16 @@ def test_a_planted_lift_is_found_and_none_where_there_is_none():
     assert found.timeline[-1].low == pytest.approx(c.always.low)
 
 
+def test_a_planted_loss_is_called_worse():
+    """Without a guardrail it is no harm."""
+    found = read_out(alone(definition(), 0), world(-0.5).tally())
+    assert (found.decision, found.stop) == ("worse", "")
+    [c] = found.metrics[0].variants
+    assert c.always.low < -0.5 < c.always.high < 0.0
+    low, high = (f"{bound:+.1%}" for bound in (c.always.low, c.always.high))
+    assert found.verdict == f"new is worse in ctr: {low} to {high}, however often this was looked at."
+
+
 def test_harm_and_a_mismatch_are_reasons_to_stop():
     experiment = alone(definition(guardrails=(Guardrail(metric="ctr", margin=0.05),)), 0)
     harm = read_out(experiment, world(-0.5).tally())

@@ -9,6 +9,7 @@ from online_models.errors import InputError
 from online_models.experiments.effects import Effect, Kind, Metric, NoResult, Reason, compare
 from online_models.experiments.intervals import gavi
 from online_models.experiments.sums import Sums
+from online_models.experiments.weighted import Weighted
 
 MEAN, PROPORTION, RATIO = (Metric(kind) for kind in Kind)
 
@@ -157,6 +158,56 @@ def test_an_absolute_effect_needs_no_baseline_and_units_may_be_fewer() -> None:
     assert effect(varied(30), varied(30), MEAN, min_units=30).n == 60
     one = compare(varied(1), varied(1), MEAN, min_units=0)
     assert isinstance(one, NoResult)
+
+
+def test_a_control_in_which_nothing_has_happened_yet_is_no_result() -> None:
+    """Though some of its units had bought before, so that there is something to adjust by."""
+    control = Sums.of_units(([0.0, float(n < 3)] for n in range(150)), 2)
+    treated = Sums.of_units(([float(n == 0), float(n < 3)] for n in range(150)), 2)
+    for metric in (Metric(Kind.PROPORTION, True), Metric(Kind.MEAN, True)):
+        for relative in (True, False):
+            found = compare(control, treated, metric, relative=relative)
+            assert isinstance(found, NoResult)
+            assert (found.reason, found.message) == (Reason.ZERO_VARIANCE, "all units of the control are alike")
+
+
+def clicks(n: int, known: int = 0) -> Sums:
+    """Of ``n`` units, of which the first ``known`` had lists before."""
+    return Sums.of_units(([k % 3, 3.0, k % 3 // 2, 2.0] if k < known else [k % 3, 3.0, 0.0, 0.0] for k in range(n)), 4)
+
+
+def test_where_one_side_alone_has_a_past_nothing_is_adjusted() -> None:
+    """In whichever variant, and no other comparison is the worse for it."""
+    metric = Metric(Kind.RATIO, covariate=True)
+    bare = Sums.of_units(([k % 3, 3.0] for k in range(150)), 2)
+    for known in ((0, 2), (2, 0), (0, 150)):
+        assert effect(*(clicks(150, k) for k in known), metric) == effect(bare, bare, RATIO)
+        weighted = [Weighted.of(1.0, clicks(150, k)) for k in known]
+        assert effect(*weighted, metric).theta == 0.0
+    assert effect(clicks(150, 150), clicks(150, 90), metric).theta > 0.0
+
+
+@pytest.mark.parametrize(("of", "per"), [(1, 1), (1, 3), (1, 7), (2, 5), (3, 1)])
+def test_units_that_are_alike_but_for_rounding_are_alike(of: int, per: int) -> None:
+    """Whose ratio is the same, whatever their number of lists: their variance is some 1e-17, above zero or below."""
+    metric, rng = Metric(Kind.RATIO, covariate=True), np.random.default_rng(6)
+    for _ in range(40):
+        alike, now, before = rng.integers(1, 9, 120), rng.integers(0, 3, (2, 120)), rng.integers(0, 3, (2, 120))
+        same = Sums.of_units(([of * k, per * k, b, 3] for k, b in zip(alike.tolist(), before[0], strict=True)), 4)
+        varied = Sums.of_units(([n, 3, b, 3] for n, b in zip(now[1].tolist(), before[1], strict=True)), 4)
+        for adjust in (False, True):
+            for relative in (False, True):
+                found = compare(same, varied, metric, adjust=adjust, relative=relative)
+                assert isinstance(found, NoResult)
+                assert found.message == "all units of the control are alike"
+            down = effect(varied, same, metric, adjust=adjust)
+            assert down.variance > 0.3 * effect(varied, varied, metric, adjust=adjust).variance
+        # Nor is anything taken off for a past that is the same for all.
+        swapped = [
+            Sums.of_units(([n, 3, of * k, per * k] for n, k in zip(now[i].tolist(), alike.tolist(), strict=True)), 4)
+            for i in (0, 1)
+        ]
+        assert effect(*swapped, metric).theta == 0.0
 
 
 def test_sums_of_another_metric_are_refused() -> None:

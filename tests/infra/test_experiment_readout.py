@@ -170,9 +170,7 @@ def test_what_was_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     show(found, watched=False)
     assert "7 lists are not counted" in capsys.readouterr().out
     assert json.loads(as_json(found))["lost"] == 7
-    assert "not counted, since they, or what came of them, came too late, or they name no variant of it: 7" in page(
-        found
-    )
+    assert "too late, or for too many strangers, or they name no variant of it: 7" in page(found)
 
 
 def test_lists_of_other_experiments_are_no_read_out_of_this_one(tmp_path: Path) -> None:

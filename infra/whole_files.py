@@ -14,11 +14,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
     What is no file (a pipe, a terminal) is written to as it is. Raises InputError where it cannot be written.
     """
-    target = path.resolve()  # behind a link, which stays one
     try:
-        if target.exists() and not target.is_file():
+        if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
+        target = path.resolve()  # behind a link, which stays one
         temporary = target.with_name(f".{target.name}.{token_hex(8)}.tmp")
         try:
             with temporary.open("xb") as file:  # a new one: nobody has put a link there

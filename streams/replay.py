@@ -12,15 +12,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 import msgspec
 import numpy as np
 
 from online_models.deep import Version
+from online_models.errors import InputError
 from online_models.prepared import prepare
 
 from . import recorded_catalogue, recorded_log
@@ -117,8 +119,8 @@ class Replay:
         done = recommendations = 0
         started = time.perf_counter()
         with ExitStack() as stack:
-            recs = stack.enter_context(_writer(self.recs_out)) if self.recs_out else None
-            published = stack.enter_context(_writer(self.published)) if self.published else None
+            recs = stack.enter_context(_output(self.recs_out)) if self.recs_out else None
+            published = stack.enter_context(_output(self.published)) if self.published else None
             for batch in _batches(self._events(), self.batch):
                 before = time.perf_counter()
                 outcomes = pipeline.process(batch)
@@ -209,14 +211,36 @@ def _write(outcomes: list[Outcome], recs: IO[bytes] | None, published: IO[bytes]
     return made
 
 
-def _writer(path: str) -> IO[bytes]:
-    """A file for bytes; ``.gz`` is compressed, without a time stamp so that equal content gives equal files."""
+@contextmanager
+def _output(path: str) -> Iterator[IO[bytes]]:
+    """A file for bytes that is there once it is whole; ``.gz`` is compressed, without a time stamp so that equal content gives equal files.
+    ``-`` and what is no file (a pipe) is written to as it goes."""
+    given, packs = Path(path), path.endswith(".gz")
     if path == "-":
-        return sys.stdout.buffer
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    raw = file.open("wb")
-    if file.suffix != ".gz":
+        yield sys.stdout.buffer
+    elif given.exists() and not given.is_file():
+        with _writer(given, packs, given) as file:
+            yield file
+    else:
+        target = given.resolve()  # behind a link, which stays one
+        part = target.with_name(f".{target.name}.{token_hex(8)}.tmp")
+        file = _writer(part, packs, given)
+        try:
+            with file:
+                yield file
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _writer(path: Path, packs: bool, given: Path) -> IO[bytes]:
+    """Raises InputError where ``given``, which ``path`` is or stands for, cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = path.open("wb")
+    except OSError as error:
+        raise InputError("a file that can be written", f"{given} ({error.strerror})", "choose another name") from None
+    if not packs:
         return raw
     packed: Any = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
     packed.myfileobj = raw  # closed together

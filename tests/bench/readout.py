@@ -65,7 +65,7 @@ def measured(users: int, happens: Sequence[Step], method: str = "ab", rest: bool
         if rest:
             for part in readout._partitions.values():
                 part.units.users.forget(2**50)
-        gc.collect()
+        gc.collect()  # what is garbage is not remembered
         return (tracemalloc.get_traced_memory()[0] - before) / users
     finally:
         tracemalloc.stop()
@@ -84,6 +84,7 @@ def further_sessions(sessions: int) -> float:
             readout.take_event(event, Source(0, n))
             readout.take_list(made)
         readout.tally()
+        gc.collect()
         return (tracemalloc.get_traced_memory()[0] - before) / sessions
     finally:
         tracemalloc.stop()
@@ -98,6 +99,7 @@ def strangers(users: int) -> float:
         for user in range(users):
             made = msgspec.json.decode(_record(user, 0, user)[1])
             readout.take_list(msgspec.json.encode(made | {"caused_by": None}))
+        gc.collect()
         return (tracemalloc.get_traced_memory()[0] - before) / users
     finally:
         tracemalloc.stop()

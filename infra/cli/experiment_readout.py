@@ -89,7 +89,7 @@ RECORDED = "recorded"
     type=click.IntRange(1),
     default=300_000,
     show_default=True,
-    help="Remembered at a time, 9 kB each at most.",
+    help="Remembered at a time, as a rule 2 to 9 kB each (docs/experiments.md).",
 )
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")

@@ -18,6 +18,9 @@ from streams.contracts.experiments import INTERLEAVED, Definition
 from .units import CLICKED, CONVERSION, CREDIT, DECIDED, HITS, LISTS, REVENUE, TARGETS
 from .users import Unit
 
+VERSION = 6
+"""Of saved sums: those that were counted otherwise are not added to these."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -207,7 +210,7 @@ class Tally:
         entered = [{"variant": v, "ramp": r, "units": n} for (v, r), n in sorted(self.entered.items())]
         earned = [{"variant": v, "ramp": r, "column": c, "sum": n} for (v, r, c), n in sorted(self.earned.items())]
         return {
-            "v": 5, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
+            "v": VERSION, "experiment": self.name, "definition": self.digest, "period_s": self.period_s,
             "partitions": sorted(self.partitions), "until_ms": self.until_ms, "cells": cells, "entered": entered, "earned": earned,
             "dropped": self.dropped, **{counter: getattr(self, counter) for counter in COUNTERS},
         }  # fmt: skip
@@ -217,8 +220,9 @@ class Tally:
         """What ``plain`` made. Raises InputError if it is not that, or of another experiment."""
         try:
             out = cls(definition, plain["period_s"], begun)
-            if plain["v"] != 5:
-                raise InputError("a tally of version 5", f"version {plain['v']}", "count again, with `readout --save`")
+            if plain["v"] != VERSION:
+                found = f"version {plain['v']}"
+                raise InputError(f"a tally of version {VERSION}", found, "count again, with `readout --save`")
             if plain["experiment"] != out.name:
                 raise InputError(
                     f"a tally of {out.name}", f"one of {plain['experiment']}", "name the files of one experiment"

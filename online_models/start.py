@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,13 @@ def plain(features: Sequence[str], contexts: int) -> Start:
 
 
 def shipped(features: Sequence[str], contexts: int, found: dict[str, Any] | None = None) -> Start:
-    """The shipped weights (or those ``found``) of the features that they know, `plain` ones of the others."""
+    """The shipped weights (or those ``found``) of the features that they know, `plain` ones of the others. Raises ValueError for those of
+    another number of contexts."""
     start, found = plain(features, contexts), found or _shipped()
+    if len(found["contexts"]) != contexts:
+        raise ValueError(
+            f"expected weights of {contexts} contexts, got {len(found['contexts'])}; make them anew with `python -m tests.bench start`"
+        )
     for i, name in enumerate(features):
         if name in found["weights"]:
             start.weights[:, i], start.squares[i] = found["weights"][name], found["squares"][name]
@@ -76,8 +82,18 @@ def shipped(features: Sequence[str], contexts: int, found: dict[str, Any] | None
 
 @cache
 def _shipped() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(files(__package__).joinpath("starting_weights.json").read_text())
+    found: dict[str, Any] = json.loads(_text())
     return found
+
+
+def _text() -> str:
+    return files(__package__).joinpath("starting_weights.json").read_text()
+
+
+@cache
+def digest() -> str:
+    """Of the shipped weights: what was learned from others does not go with them."""
+    return sha256(_text().encode()).hexdigest()
 
 
 def mean(learned: Sequence[Learned], contexts: Sequence[str]) -> dict[str, Any]:
@@ -88,6 +104,7 @@ def mean(learned: Sequence[Learned], contexts: Sequence[str]) -> dict[str, Any]:
         name: i for i, name in enumerate(learned[0].features) if squares[i] > 0.0 and not name.startswith("hidden-")
     }
     return {
+        "moments": WORTH,
         "contexts": list(contexts),
         "weights": {name: weights[:, i].tolist() for name, i in told.items()},
         "squares": {name: float(squares[i]) for name, i in told.items()},
@@ -100,4 +117,5 @@ def write(path: Path, found: dict[str, Any]) -> None:
         f'"{part}": {{\n' + ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in found[part].items()) + "\n}"
         for part in ("weights", "squares")
     ]  # fmt: skip
-    path.write_text('{\n"contexts": ' + json.dumps(found["contexts"]) + ",\n" + ",\n".join(lines) + "\n}\n")
+    head = f'"moments": {found["moments"]},\n"contexts": {json.dumps(found["contexts"])}'
+    path.write_text("{\n" + ",\n".join([head, *lines]) + "\n}\n")

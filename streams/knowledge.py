@@ -24,6 +24,7 @@ from online_models.intent import IntentModel, decode_sample
 from online_models.items import ItemTable, hash_id
 from online_models.open_sessions import OpenSessions
 from online_models.shelf import Shelf
+from online_models.start import digest
 
 from .config import PipelineConfig
 from .contracts.catalogue import Item
@@ -59,6 +60,7 @@ class Knowledge(Models):
         shaping = (
             config.seed, config.sources, config.blend, config.dedup_window, config.weights, self.features, config.conversions,
             config.sessions.gap_s, *(["repeats"] if config.filters.repeats else []),
+            *([digest()] if config.blend.start == "shipped" else []),
         )  # fmt: skip
         self.fingerprint = hash_id(msgspec.json.encode(shaping, order="sorted").decode()) >> 1
         """Of the settings that a snapshot depends on."""

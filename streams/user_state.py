@@ -63,7 +63,7 @@ class Image(msgspec.Struct, array_like=True):
     value: float | None
     context: dict[str, str]
     intent: float
-    sequence: list[str] = []
+    sequence: list[str] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -147,7 +147,8 @@ class UserState:
         self.last_item, self.last_type = "", ""
         self.session_id: str | None = None
         self.sequence: list[int] = []
-        """Rows of the items of the session's latest events, oldest first: from `SessionConfig.recent` of a long one to twice as many."""
+        """Rows of the items of the session's latest events, oldest first: from `SessionConfig.recent` of a long one to twice as many. An
+        item that follows itself stands there once, as in training, unless `FilterConfig.repeats`."""
         self.types: dict[str, int] = {}
         self.value: float | None = None
         self.context: dict[str, str] = {}
@@ -186,7 +187,7 @@ class UserState:
             self.n_conversions += 1
         if entry.weight > 0.0 and row >= 0:
             self._visit(row, now, FLAGS.get(entry.event_type, 0), config.sessions.history)
-            self._go_on(row, config.sessions.recent)
+            self._go_on(row, config)
         if len(entry.step) == 2 * len(self.vector):  # empty, or made under other dims
             add_step(self.vector, np.frombuffer(entry.step, np.int16))
         self.n_events += 1
@@ -203,11 +204,13 @@ class UserState:
         draw = ((event ^ seed) * 0x9E3779B97F4A7C15 >> 11) & 0xFFFFFFFF
         return draw * self.session_events < 1 << 32
 
-    def _go_on(self, row: int, most: int) -> None:
+    def _go_on(self, row: int, config: PipelineConfig) -> None:
         """What goes is the older half at a time: most events then only add to what an encoder of sessions has seen before."""
+        if self.sequence and self.sequence[-1] == row and not config.filters.repeats:
+            return
         self.sequence.append(row)
-        if len(self.sequence) >= 2 * most:
-            del self.sequence[:-most]
+        if len(self.sequence) >= 2 * config.sessions.recent:
+            del self.sequence[: -config.sessions.recent]
 
     def _visit(self, row: int, now: int, flags: int, cap: int) -> None:
         before = self.n
@@ -278,7 +281,10 @@ class UserState:
             setattr(state, name, number)
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
         state.types, state.value, state.context, state.intent = image.types, image.value, image.context, image.intent
-        state.sequence = [row for row in map(row_of, image.sequence) if row >= 0]
+        if image.sequence is None:  # an image from before there was one
+            state.sequence = own["item"][own["seq"] >= state.session_seq].tolist()
+        else:
+            state.sequence = [row for row in map(row_of, image.sequence) if row >= 0]
         return state
 
 

@@ -65,9 +65,9 @@ def _check_models(plan: Plan, setup: Setup) -> None:
     times = _times(plan, set(first.values()))
     for period, folder in folders.items():
         newest, asked = read_manifest(folder).newest_ms, times[first[period]]
-        if newest > asked:
+        if newest >= asked:
             raise InputError(
-                f"an artefact that has seen nothing after the first event that it is asked about (at {asked} ms)",
+                f"an artefact that has seen nothing from the first event on that it is asked about (at {asked} ms)",
                 f"events until {newest} ms in {folder}", "train it on what comes before",
             )  # fmt: skip
 

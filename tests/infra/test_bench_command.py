@@ -116,10 +116,10 @@ def test_each_tested_period_needs_an_older_artefact(data: Path, tmp_path: Path) 
     args = ["--set", "ader-diginetica", "--data", data, "--model", models, "--json", out]
     items_artefact(models / "1", names, START_MS + 149 * STEP_MS)
     assert f"no manifest.json in {models / '2'}" in refusal(*args)
-    items_artefact(models / "2", names, START_MS + 251 * STEP_MS)
+    items_artefact(models / "2", names, START_MS + 250 * STEP_MS)
     said = refusal(*args)
     assert f"asked about (at {START_MS + 250 * STEP_MS} ms)" in said
-    assert f"until {START_MS + 251 * STEP_MS} ms in {models / '2'}" in said
+    assert f"until {START_MS + 250 * STEP_MS} ms in {models / '2'}" in said
     assert not out.exists()
     assert bench(*args, "--periods", 1, "--track", "prequential").exit_code == 0, "period 2 is not tested"
     (models / "2").rename(tmp_path / "late")

@@ -76,6 +76,18 @@ def test_short_vectors_are_passed_over_and_nothing_is_missed(before: int) -> Non
         assert found[0] == found[1]
 
 
+def test_a_vector_that_points_as_the_query_does_is_not_taken_for_too_short() -> None:
+    """Its length times the query's is its score, but for rounding: the least that may get it into the list."""
+    rng, free = np.random.default_rng(4), np.zeros(3, np.uint8)
+    for _ in range(2_000):
+        query = rng.normal(size=128).astype(np.float32)
+        vectors = np.stack([query, query * np.float32(1 + 1e-6), query * np.float32(1 + 2e-6)])
+        lengths = np.sqrt(np.array([v @ v for v in vectors], np.float32))
+        items, scores = np.empty(1, np.int32), np.empty(1, np.float32)
+        ann.scan_long(vectors, lengths, query, np.arange(3, dtype=np.int32), free, items, scores, 0)
+        assert items.tolist() == flat(vectors, NONE, query, free, np.arange(3, dtype=np.int32), 1)[0]
+
+
 def test_ties_go_to_the_lower_item_and_few_items_make_a_short_list() -> None:
     vectors = np.ones((6, 4), np.float32)
     item_of = np.array([5, 3, 1, 0, 2, 4], np.int32)

@@ -12,8 +12,9 @@ import pytest
 from online_models import embeddings
 from online_models.base import FloatArray
 from online_models.deep import STEPS, Version
+from online_models.newcomers import Newcomers
 from online_models.prepared import prepare
-from tests.online_models.test_deep import GROUPS, IDS, query, table_of
+from tests.online_models.test_deep import GROUPS, IDS, query, seen, table_of
 from tests.versions import artefact, vectors_of, version
 
 
@@ -52,6 +53,30 @@ def test_a_request_asks_by_its_own_session_event_by_event(tmp_path: Path) -> Non
         np.testing.assert_allclose(out, cosines, atol=1e-5)
         found.append(out.tobytes())
     assert found[0] == found[2] != found[1]
+
+
+def test_a_newcomer_is_learned_by_all_of_the_session_that_leads_to_it(tmp_path: Path) -> None:
+    table = table_of()
+    v = version(tmp_path / "a", table, IDS, vectors_of(GROUPS))
+    new = table.add("new", 0)
+    v.catch_up()
+    o = seen(new, [1, 0])
+    o.sequence = np.array([0, 1, 0, 2], np.int32)
+    wanted = v.query(o.sequence)
+    assert wanted is not None
+    v.learn_one(o)
+    slot = v.newcomers.slot_of[new]
+    np.testing.assert_allclose(v.newcomers.means[slot], wanted / np.linalg.norm(wanted), atol=1e-6)
+
+
+def test_the_slot_of_a_newcomer_that_made_room_begins_anew() -> None:
+    some = Newcomers(4, 1.0, capacity=2)
+    for item in range(4):
+        some.learn(item, np.eye(4, dtype=np.float32)[item])
+    some.slot(4)
+    slot = some.slot_of[4]
+    assert (some.item[slot], some.lengths[slot], some.count[slot]) == (4, 0.0, 0)
+    assert some.lengths[1 - slot] == pytest.approx(np.linalg.norm(some.vectors[1 - slot]))
 
 
 def attention(folder: Path, dims: int = 32, layers: int = 2) -> Path:

@@ -22,7 +22,7 @@ BOTH = np.array([0, 1], np.int32)
 
 def test_what_is_shipped_is_of_the_contexts_and_features_that_there_are() -> None:
     found, features = _shipped(), Pipeline().knowledge.features
-    assert found["contexts"] == list(CONTEXT_NAMES)
+    assert (found["moments"], found["contexts"]) == (WORTH, list(CONTEXT_NAMES)), "make it anew"
     assert found["weights"].keys() == found["squares"].keys()
     assert len(found["weights"]) > 100
     assert set(found["weights"]) <= set(features)
@@ -42,10 +42,32 @@ def learned(value: float, moments: int) -> Learned:
 def test_the_mean_of_logs_counts_each_of_them_the_same() -> None:
     found = mean([learned(0.5, 100), learned(0.25, 9_000)], NAMES)
     assert found == {
+        "moments": WORTH,
         "contexts": ["always", "sometimes"],
         "weights": {"knn.log_rank": [0.375, -0.375], "knn.listed": [0.375, 0.0]},
         "squares": {"knn.log_rank": 0.375 * WORTH, "knn.listed": WORTH},
     }
+
+
+def test_what_is_shipped_follows_the_sources_that_lead_somewhere() -> None:
+    """More of a rank, of what others did next, or of the user's own doings is better, as in each log that the weights are of."""
+    always = {name: row[0] for name, row in _shipped()["weights"].items()}
+    for name in ("knn.log_rank", "far.log_rank", "mf.log_rank", "transition", "match", "log_far_cosine"):
+        assert always[name] > 0.0, name
+
+
+def test_weights_of_other_contexts_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected weights of 3 contexts, got 2; make them anew"):
+        shipped(FEATURES, 3, mean([learned(0.5, 100)], NAMES))
+
+
+def test_a_snapshot_that_began_with_other_weights_is_of_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, before = PipelineConfig(blend=BlendConfig(start="plain")), [Pipeline(), Pipeline()]
+    assert before[0].knowledge.fingerprint == before[1].knowledge.fingerprint
+    plainly = Pipeline(fixed).knowledge.fingerprint
+    monkeypatch.setattr("streams.knowledge.digest", lambda: "of another file")
+    assert Pipeline().knowledge.fingerprint != before[0].knowledge.fingerprint
+    assert Pipeline(fixed).knowledge.fingerprint == plainly
 
 
 def test_features_are_taken_by_name_and_those_unknown_start_plainly() -> None:

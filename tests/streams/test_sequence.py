@@ -6,7 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.config import PipelineConfig, SessionConfig
+from offline import dataset
+from offline.log import Log
+from online_models.deep import STEPS
+from streams.config import FilterConfig, PipelineConfig, SessionConfig
 from streams.contracts.events import Event, Source
 from streams.contracts.interactions import Interaction
 from streams.pipeline import Pipeline
@@ -39,9 +42,23 @@ def names(pipeline: Pipeline, state: UserState) -> list[str]:
 
 def test_what_comes_again_stands_there_again_and_of_a_long_session_the_older_half_goes_at_once() -> None:
     _, _, sequences = play("abacabadabb")
-    assert ["".join(s) for s in sequences] == [
-        "a", "ab", "aba", "abac", "abaca", "abacab", "abacaba", "abad", "abada", "abadab", "abadabb"
-    ]  # fmt: skip
+    found = ["".join(s) for s in sequences]
+    assert found[:9] == ["a", "ab", "aba", "abac", "abaca", "abacab", "abacaba", "abad", "abada"]
+    assert found[9:] == ["abadab", "abadab"], "at once, it is the same visit, as in training"
+    _, _, sequences = play("aabb", msgspec.structs.replace(CONFIG, filters=FilterConfig(repeats=True)))
+    assert ["".join(s) for s in sequences] == ["a", "aa", "aab", "aabb"]
+
+
+def test_what_is_kept_of_a_session_is_what_training_makes_of_it() -> None:
+    items = "abbacca"
+    _, _, sequences = play(items, PipelineConfig())
+    none = np.zeros(7, np.int64)
+    log = Log(none, np.array([ord(i) for i in items]), none, np.arange(7), ["ann"], [])
+    assert "".join(sequences[-1]) == "".join(map(chr, dataset.sessions_of(log).items))
+
+
+def test_encoders_step_as_far_as_a_default_session_goes() -> None:
+    assert 2 * SessionConfig().recent - 1 == STEPS
 
 
 def test_a_session_begins_with_nothing_and_is_asked_about_by_nothing_once_it_is_over() -> None:
@@ -88,4 +105,4 @@ def test_a_state_that_was_stored_before_there_was_one_is_read() -> None:
     pipeline, _, _ = play("abacab")
     image = msgspec.msgpack.decode(pipeline.sessions.get("ann").image(pipeline.knowledge.items.ids))
     older = msgspec.msgpack.decode(msgspec.msgpack.encode(image[:-1]), type=Image)
-    assert UserState.from_image("ann", older, 16, pipeline.knowledge.items.row).sequence == []
+    assert names(pipeline, UserState.from_image("ann", older, 16, pipeline.knowledge.items.row)) == ["c", "a", "b"]

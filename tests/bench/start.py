@@ -13,13 +13,14 @@ import msgspec
 
 from infra.settings import Settings
 from online_models.blend import CONTEXT_NAMES
+from online_models.metrics import NAMES
 from online_models.start import Learned, mean, shipped, write
 from streams.config import PipelineConfig
 from streams.prequential import FRESH, Prequential
 from streams.replay import WARM_UP, Replay
 
 PARTS = 0, 0.05, 0.1, 0.25, 0.5, 1.0
-NDCG = 3
+NDCG = NAMES.index("ndcg@20")
 
 
 @click.command()

@@ -101,3 +101,13 @@ def test_a_drift_is_in_the_report_and_not_on_the_screen(tmp_path: Path, caplog: 
     done = CliRunner().invoke(cli, ["replay", str(path), "--json"])
     assert any(drift["worse"] for drift in json.loads(done.stdout)["drifts"])
     assert "drift" not in done.stderr + caplog.text
+
+
+def test_other_warnings_are_on_the_screen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log, catalogue, config = tmp_path / "log.jsonl", tmp_path / "items.jsonl", tmp_path / "c.toml"
+    log.write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in shop_log(60)))
+    catalogue.write_text("".join(f'{{"item_id": "c{n}", "title": "t{n}"}}\n' for n in range(300)))
+    config.write_text("[pipeline]\nmax_items = 256\n")
+    done = CliRunner().invoke(cli, ["replay", str(log), "--catalogue", str(catalogue), "--config", str(config)])
+    assert done.exit_code == 0
+    assert "the catalogue has more than 256 titles" in caplog.text

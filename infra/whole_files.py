@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
 
 from online_models.errors import InputError
+
+
+def refuse_inputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
+    """Raises InputError where one of the files to write is one that is read, or stands there twice; None, ``-`` and what is no
+    file do not matter."""
+    read = {Path(path).resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is None or str(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
+            continue
+        if Path(path).resolve() in read:
+            raise InputError("files to write besides those to read, each once", str(path), "choose another name")
+        read.add(Path(path).resolve())
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ from infra.quality import ader, bench, logs, plot, tables
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup
 from infra.settings import Settings, with_settings
-from infra.whole_files import write_whole
+from infra.whole_files import refuse_inputs, write_whole
 from online_models.errors import InputError
 from streams import recorded_catalogue
 from streams.config import PipelineConfig
@@ -122,6 +122,7 @@ def quality(
         raise InputError("a set or a log", "none", f"give --set with one of {', '.join(ader.SETS)}, or a recorded log")
     if out is not None and not out.absolute().parent.is_dir():
         raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
+    refuse_inputs((out, *(out.with_suffix(s) for s in (".md", ".svg"))) if out is not None else (), (*names, catalogue))
     items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
     with quiet(), _Bars() as bars:

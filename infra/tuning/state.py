@@ -73,6 +73,15 @@ def part_of(path: str, share: float) -> tuple[int, str]:
     """How many valid events the first ``share`` of a log holds, and a digest of these."""
     valid = sum(isinstance(validate(raw, None, event_id="0"), Event) for raw in recorded_log.read(path))
     events = int(valid * share)
+    if not events:
+        remedy = (
+            f"make a log of other files first: `headrace import csv {path} -o log.jsonl.gz` (see `headrace import -h`)"
+        )
+        raise InputError(
+            "valid events in the log's first part",
+            f"{valid:,} in all of {path}",
+            "take a longer log, or a larger --share" if valid else remedy,
+        )
     digest, seen = hashlib.sha256(), 0
     for raw in recorded_log.read(path):
         if seen >= events:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from faust.exceptions import NotReady
+
 from online_models.errors import ServiceError
 from streams.catalogue_feed import CatalogueFeed
 from streams.contracts.topics import Topics
@@ -78,5 +80,7 @@ class Feeds:
 
     async def leave(self) -> None:
         """The worker stops: take off the topics what says where it is."""
-        with contextlib.suppress(asyncio.TimeoutError, ServiceError):
+        with contextlib.suppress(
+            asyncio.TimeoutError, ServiceError, NotReady
+        ):  # one whose producer has not started has said nothing
             await asyncio.wait_for(self._models.leave(), LEAVE_S)

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from infra.cli import cli
+from online_models.errors import InputError
 from tests.streams.test_drift_in_the_path import laps
 from tests.worlds import shop_log
 
@@ -111,3 +112,13 @@ def test_other_warnings_are_on_the_screen(tmp_path: Path, caplog: pytest.LogCapt
     done = CliRunner().invoke(cli, ["replay", str(log), "--catalogue", str(catalogue), "--config", str(config)])
     assert done.exit_code == 0
     assert "the catalogue has more than 256 titles" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["--published", "--recs-out", "--report"])
+def test_a_log_is_not_replaced_by_what_comes_of_it(log: Path, option: str) -> None:
+    before = log.read_bytes()
+    for command in (["replay", str(log), option, str(log)], ["bench", "quality", str(log), "--json", str(log)]):
+        done = CliRunner().invoke(cli, command)
+        assert isinstance(done.exception, InputError)
+        assert "choose another name" in str(done.exception)
+    assert log.read_bytes() == before

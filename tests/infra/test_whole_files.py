@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.whole_files import write_whole
+from infra.whole_files import refuse_inputs, write_whole
 from online_models.errors import InputError
 
 LARGE = 1 << 20
@@ -70,3 +70,13 @@ def test_where_it_cannot_stand_is_said_and_nothing_is_left(tmp_path: Path) -> No
         with pytest.raises(InputError, match=r"a file that can be written, got .*; choose another name"):
             write_whole(path, b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    log, link, other = tmp_path / "log.jsonl", tmp_path / "link", tmp_path / "other"
+    log.touch()
+    link.symlink_to(log)
+    refuse_inputs((None, "-", "-", other, "/dev/null", "/dev/null"), (log, None))
+    for outputs in ((log,), (None, str(link)), (other, other), (tmp_path / "." / "log.jsonl",)):
+        with pytest.raises(InputError, match="expected files to write besides those to read, each once, got"):
+            refuse_inputs(outputs, (log,))

@@ -189,3 +189,13 @@ def test_a_file_of_somebody_elses_is_not_overwritten(log: Path, tmp_path: Path) 
     assert "another file to write" in str(tune(log, mine, "--config", mine).exception)
     assert "existing folder" in str(tune(log, tmp_path / "no" / "t.toml").exception)
     assert mine.read_text() == "[pipeline]\nk = 10\n"
+
+
+@pytest.mark.parametrize(("text", "told"), [("a,b\n1,2\n", "headrace import csv"), ("", "headrace import csv")])
+def test_what_is_no_log_is_said_at_once(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text(text)
+    done = CliRunner().invoke(cli, ["tune", str(path), "--trials", "1", "--out", str(tmp_path / "t.toml")])
+    assert isinstance(done.exception, InputError)
+    assert told in str(done.exception)
+    assert [p.name for p in tmp_path.iterdir()] == ["clicks.csv"]

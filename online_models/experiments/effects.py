@@ -164,6 +164,9 @@ def compare(
         return NoResult(Reason.ZERO_DENOMINATOR, "a variant's denominator is not above zero")
     theta = _theta(control, treated, metric) if adjust and metric.covariate else 0.0
     a, b = _variant(control, metric, theta), _variant(treated, metric, theta)
+    if theta and a.variance <= 0.0 < a.raw_variance:  # the covariate says all, and leaves nothing to go by
+        theta = 0.0
+        a, b = _variant(control, metric, theta), _variant(treated, metric, theta)
     if a.variance <= 0.0 or a.raw_variance <= 0.0:
         return NoResult(Reason.ZERO_VARIANCE, "all units of the control are alike")
     if b.variance <= 0.0 or b.raw_variance <= 0.0:

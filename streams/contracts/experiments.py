@@ -88,7 +88,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     the other.
     ``method``: each unit has one variant; or every list is drafted from both variants; or as the first, with shares that follow
     what is learned. ``exposure``: a list counts when it
-    was published, or when an impression, a click or a conversion with its ``request_id`` came. ``attribution_s``:
+    was published, or when an impression with its ``request_id`` came. ``attribution_s``:
     how long after a list was made an event still counts for it. ``forced``: unit, or user whose sessions they all are, → variant,
     for testers; they count for nothing.
     """

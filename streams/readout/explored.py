@@ -35,6 +35,8 @@ TYPES = 20
 ASTRAY = 0.01
 """Most of the candidate's lists that may be of other users than the lists of the same events. A few ids are used twice in many a log. Where
 two logs have nothing but their numbering in common, or one lacks a line, far more are."""
+A_FEW = 3
+"""That may be so in any log of which some are of the same users."""
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -94,8 +96,7 @@ def rows_of(
         if isinstance(event, Event):
             if event.event_type in judged or event.event_type in types or len(types) < TYPES:
                 types[event.event_type] += 1
-            answer = kept.get(event.event_id)
-            turns.take(event, answer if answer is not None and answer.user_id == event.user_id else None)
+            turns.take(event, kept.get((event.event_id or "", event.user_id)))
     for each in kept.values():
         if not each.met:
             found.no_event += bool(each.row.other)
@@ -123,9 +124,9 @@ def rows_of(
 
 def _explored(
     published: Iterable[bytes | None], experiment: str | None, variant: str | None, asked: Asked, found: Joined
-) -> dict[str, Kept]:
-    """The lists that explored, by event."""
-    kept: dict[str, Kept] = {}
+) -> dict[tuple[str, str], Kept]:
+    """The lists that explored, by event and user: ids of two logs may be the same."""
+    kept: dict[tuple[str, str], Kept] = {}
     newest = 0
     for raw in published:
         made = _read(raw)
@@ -148,10 +149,14 @@ def _explored(
             found.of_others += 1
         elif (place := _place(made)) is None:
             found.ties += 1
-        elif made.caused_by.event_id not in kept:
-            kept[made.caused_by.event_id] = Kept(made.request_id, made.user_id, _row(made, place), begun)
-    for event_id in [event_id for event_id, each in kept.items() if each.begun not in (0, newest)]:
-        del kept[event_id]
+        else:
+            key = made.caused_by.event_id, made.user_id
+            there = kept.get(key)
+            if there is None or begun > there.begun > 0:
+                kept[key] = Kept(made.request_id, made.user_id, _row(made, place), begun)
+            found.of_namesakes += there is not None and 0 < min(begun, there.begun) < max(begun, there.begun)
+    for key in [key for key, each in kept.items() if each.begun not in (0, newest)]:
+        del kept[key]
         found.of_namesakes += 1
     return kept
 
@@ -200,9 +205,9 @@ def _variants(rows: list[Row]) -> dict[str, int]:
     return dict(sorted(out.items()))
 
 
-def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
+def _put_beside(kept: dict[tuple[str, str], Kept], candidate: Iterable[bytes | None], found: Joined) -> None:
     """The candidate's list to each. Raises InputError where they are of another log."""
-    beside = 0
+    beside, ids = 0, {event_id for event_id, _ in kept}
     for raw in candidate:
         made = _read(raw)
         if made is None:
@@ -215,15 +220,15 @@ def _put_beside(kept: dict[str, Kept], candidate: Iterable[bytes | None], found:
                 "a candidate that does not draw its lists, since what it would show is then a matter of chance",
                 f"list {made.request_id} with a propensity", "replay it without `explore`, and not interleaved",
             )  # fmt: skip
-        each = kept.get(made.caused_by.event_id)
-        if each is None:
-            found.candidate_alone += 1
-        elif each.user_id != made.user_id:
-            found.other_users += 1
-        else:
+        each = kept.get((made.caused_by.event_id, made.user_id))
+        if each is not None:
             beside += 1
             each.row.other = tuple(sys.intern(item.item_id) for item in made.items[:JUDGED])
-    if found.other_users > ASTRAY * (beside + found.other_users):
+        elif made.caused_by.event_id in ids:
+            found.other_users += 1
+        else:
+            found.candidate_alone += 1
+    if found.other_users > max(A_FEW if beside else 0, ASTRAY * (beside + found.other_users)):
         raise InputError(
             "lists of the candidate for the events of the same users",
             f"{found.other_users:,} of {beside + found.other_users:,} for an event of the same id, but of another user",

@@ -125,18 +125,14 @@ class Units:
         user.looking = kind == "impression"
         named = self._named(user, event.request_id)
         if kind == "impression":
-            if named is not None and self._on_impression:
+            if named is not None and self._on_impression and now - named.timestamp <= self._window:
                 self._expose(user, event.user_id, named, now)
             return
         if kind == "return" and kind not in self._conversions:
             self._take_back(user, event)
             return
-        if named is not None and kind in self._judged:
-            self._expose(
-                user, event.user_id, named, now
-            )  # who clicks on a list has seen it, though no impression says so yet
         if named is not None and now - named.timestamp > self._window:
-            self.unattributed += kind in self._judged and named.exposure is not None
+            self.unattributed += kind in self._judged and named.exposure is not None and named.exposed
             return
         shown = named or self._latest(user, now)
         if kind in self._judged:
@@ -149,10 +145,11 @@ class Units:
                 self._judge(user, event, shown, shown is named)
             user.last_item = event.item_id
         if kind in self._conversions:
-            self._convert(user, event, shown)
+            value = event.value if event.value is not None and abs(event.value) <= MOST else 0.0
+            self._convert(user, now, shown, hash_id(event.item_id), value)
 
     def _judge(self, user: User, event: Event, shown: Shown, joined: bool) -> None:
-        """A click, or what the list, which was exposed, should have named."""
+        """A click, or what the list should have named."""
         hit = shown.holds(hash_id(event.item_id))
         if event.item_id != user.last_item:
             self._add(user, shown, event.timestamp, TARGETS, 1.0)
@@ -177,17 +174,18 @@ class Units:
         shown.clicks[side] += 1
         self._add(user, shown, event.timestamp, CREDIT, float(_sign(shown.clicks) - before))
 
-    def _convert(self, user: User, event: Event, shown: Shown | None) -> None:
-        value = event.value if event.value is not None and abs(event.value) <= MOST else 0.0
-        if shown is None or shown.unit is None:
-            past = self._past(user, event.timestamp)
+    def _convert(self, user: User, now: int, shown: Shown | None, item: int, paid: float) -> None:
+        if shown is not None and not shown.exposed:
+            shown.hold().note_purchase(item, paid)
+        elif shown is None or shown.unit is None:
+            past = self._past(user, now)
             past[CONVERSION] = 1.0
-            past[REVENUE] += value
-            return
-        shown.unit.now[CONVERSION] = 1.0
-        shown.unit.now[REVENUE] += value
-        user.note_purchase(Purchase(hash_id(event.item_id), shown.unit, value))
-        self.changed.add(shown.unit)
+            past[REVENUE] += paid
+        else:
+            shown.unit.now[CONVERSION] = 1.0
+            shown.unit.now[REVENUE] += paid
+            user.note_purchase(Purchase(item, shown.unit, paid))
+            self.changed.add(shown.unit)
 
     def _take_back(self, user: User, event: Event) -> None:
         """A return undoes the revenue of what was bought in the experiment, of the unit that bought it, the latest purchase first."""
@@ -222,8 +220,19 @@ class Units:
                 unit.mixed |= unit.variant != made.exposure.variant
                 made.unit = unit
         self._add(user, made, now, LISTS, 1.0)
+        held, made.held = made.held, None
+        if held is not None:
+            for column, value in enumerate(held.columns):
+                if value:
+                    self._add(user, made, now, column, value)
+            for item, paid in held.bought:
+                self._convert(user, now, made, item, paid)
 
     def _add(self, user: User, shown: Shown, now: int, column: int, value: float) -> None:
+        """What a list earned; it waits until the list is seen, so that who is counted does not depend on who clicks."""
+        if not shown.exposed:
+            shown.hold().columns[column] += value
+            return
         if self._by_ramp and shown.exposure is not None:
             self.earned[shown.exposure.variant, shown.exposure.ramp, column] += round(value)
         if shown.unit is not None:
@@ -233,7 +242,10 @@ class Units:
             self._past(user, now)[column] += value
 
     def _past(self, user: User, now: int) -> list[float]:
-        """The columns of its day, of the latest days only: of those that an exposure reaches back to there are no more."""
+        """The columns of its day, of the latest days only: of those that an exposure reaches back to there are no more. Nowhere, once
+        there is a list of the experiment, seen or not: what came after it may come of it."""
+        if any(made.exposure is not None and made.timestamp <= now for made in user.lists):
+            return [0.0] * COLUMNS
         columns = user.past.setdefault(now // DAY_MS, [0.0] * COLUMNS)
         if len(user.past) > BEFORE_DAYS + 1:
             del user.past[min(user.past)]

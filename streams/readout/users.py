@@ -51,6 +51,19 @@ class Unit:
 
 
 @dataclass(slots=True)
+class Held:
+    """What events earned a list before it was seen, by column, and what was bought then: hash of the item, and what was paid."""
+
+    columns: list[float] = field(default_factory=lambda: [0.0] * COLUMNS)
+    bought: list[tuple[int, float]] = field(default_factory=list)
+
+    def note_purchase(self, item: int, paid: float) -> None:
+        """The latest one."""
+        self.bought.append((item, paid))
+        del self.bought[:-KEPT_PURCHASES]
+
+
+@dataclass(slots=True)
 class Shown:
     """A list of a user."""
 
@@ -67,6 +80,13 @@ class Shown:
     picks: tuple[array[int], array[int]] | None = None
     """Hashes of the items that the one and the other picked and that were not clicked, of a list that two variants share."""
     clicks: list[int] | None = None
+    held: Held | None = None
+
+    def hold(self) -> Held:
+        """What waits until it is exposed."""
+        if self.held is None:
+            self.held = Held()
+        return self.held
 
     def holds(self, item: int) -> bool:
         """Whether the item of this hash is on it."""

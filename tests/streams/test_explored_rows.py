@@ -191,8 +191,27 @@ def test_a_candidate_of_another_log_is_refused_though_the_ids_are_the_same() -> 
     events, published, candidate = world(200)
     with pytest.raises(InputError, match=r"200 of 200 .* replay the log that the lists are of"):
         rows_of(events, published, of_others(candidate, 400), JUDGED, 60_000)
-    with pytest.raises(InputError, match="3 of 200"):
-        rows_of(events, published, of_others(candidate, 6), JUDGED, 60_000)
+    with pytest.raises(InputError, match="4 of 200"):
+        rows_of(events, published, of_others(candidate, 8), JUDGED, 60_000)
+    events, published, candidate = world(2)
+    with pytest.raises(InputError, match="2 of 2"):
+        rows_of(events, published, of_others(candidate, 4), JUDGED, 60_000)
+
+
+def test_an_id_that_comes_twice_in_a_small_log_closes_nothing() -> None:
+    events, published, candidate = world(20)
+    rows, joined = rows_of(events, published, of_others(candidate, 2), JUDGED, 60_000)
+    assert (len(rows), joined.other_users) == (19, 1)
+
+
+@pytest.mark.parametrize("older", [100, 200])
+def test_a_log_that_was_answered_under_an_older_experiment_first_loses_nothing(older: int) -> None:
+    """The events are the same, and so are their ids, whichever topic partition is read first."""
+    events, published, candidate = world(100)
+    old, new = ([changed(p, experiments=[A | {"begun": at}]) for p in published] for at in (1_000, 2_000))
+    for made in ([*old[:older], *new], [*new, *old[:older]]):
+        rows, joined = rows_of(events, made, candidate, JUDGED, 60_000, "x", "a")
+        assert (len(rows), joined.of_namesakes) == (100, older // 2)
 
 
 def test_a_few_of_the_candidate_s_lists_for_another_user_s_event_are_left_out() -> None:

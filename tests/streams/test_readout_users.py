@@ -240,15 +240,17 @@ def test_sessions_have_no_covariate() -> None:
 
 
 def test_a_click_on_a_list_of_the_experiment_is_no_past() -> None:
-    """Though no impression came before it; one from outside of the experiment is."""
+    """One on a list from outside of the experiment, which was seen, is."""
     for variant, before in (("new", 0.0), (None, 1.0)):
         t = Tape()
         first = t.add(0, "a", shown="b", variant=variant)
+        if variant is None:
+            t.add(5, "-", "impression", shown="", request_id=first, variant=None)
         second = t.add(10, "b", shown="c", request_id=first)
         t.add(20, "-", "impression", shown="", request_id=second)
         unit = unit_of(t.play(exposure="impression"))
         assert unit.before[2:4] == (before, before)
-        assert unit.now[2:4] == [1.0 - before, 2.0 - before]
+        assert unit.now[2:4] == [0.0, 1.0]
 
 
 def test_a_click_on_a_list_of_the_experiment_that_was_not_seen_is_no_past() -> None:

@@ -213,3 +213,13 @@ def test_units_that_are_alike_but_for_rounding_are_alike(of: int, per: int) -> N
 def test_sums_of_another_metric_are_refused() -> None:
     with pytest.raises(InputError, match="2 columns"):
         compare(varied(500), varied(500), RATIO)
+
+
+def test_a_covariate_that_says_all_leaves_the_plain_effect() -> None:
+    """Adjusted by it nothing varies, and there would be no error to go by."""
+    metric, before = Metric(covariate=True), np.random.default_rng(8).normal(20.0, 5.0, 400)
+    control = Sums.of_units(np.column_stack([before, before]), 2)
+    treated = Sums.of_units(np.column_stack([before + 2.0, before]), 2)
+    found = compare(control, treated, metric)
+    assert found == compare(control, treated, metric, adjust=False)
+    assert isinstance(found, Effect)

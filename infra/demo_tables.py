@@ -22,12 +22,13 @@ from streams.readout.result import Compared, Result
 
 SHOWN = {key.replace("@", "_at_"): FIGURES[key] for key in metrics.NAMES}
 """The end of a metric's name on a worker's page → the figure's name."""
-HIT_RATE = "HR@20: share of the purchases that were among the first 20 items of the list"
+HIT_RATE = "HR@20: share of the baskets of which an item was among the first 20 of the list"
 OF_WHICH = {FRESH: "the list made at the moment of the purchase", SERVED: "the list that the household had then"}
 COMPARED = (
     f"{HIT_RATE}. fresh (blend), and each list of which it is blended, is made at the moment of the purchase, from everything before it. "
-    "served is the list that the household had then: published after its purchase before, here often weeks earlier, and therefore lower. "
-    "Both are of all households: also of those to which the experiment recommends only what they have not bought."
+    "served is the list that the household had then: published after its basket before, here often a day or more earlier, "
+    "and therefore lower. Both are of all households: also of those to which the experiment recommends only what they have not bought. "
+    "A basket is all that a household buys at one time; the experiment's hr@20, below, is of single purchases."
 )
 
 RECORDED = (
@@ -35,8 +36,8 @@ RECORDED = (
     "what would have been bought."
 )
 SAID = {
-    "hr@20": "hr@20: purchases that the household's list before had named",
-    "ctr": "ctr: lists of which something was bought",
+    "hr@20": "hr@20: share of the purchases that were among the first 20 items of the list before",
+    "ctr": "ctr: share of the lists of which something was bought",
 }
 
 BEFORE_AND_AFTER = (
@@ -70,7 +71,7 @@ def figures(console: Console, shop: demo.Shop, speed: float, steady: Measured) -
 
 def quality(console: Console, rows: dict[str, dict[str, float]]) -> None:
     """Of each list."""
-    console.print("\nQuality of each list, lately: every purchase is predicted first and learned after", style="italic")
+    console.print("\nQuality of each list, lately: every basket is predicted first and learned after", style="italic")
     console.print(COMPARED, style="dim")
     table = Table()
     table.add_column("list")

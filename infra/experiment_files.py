@@ -68,6 +68,28 @@ def of_files(experiment: Experiment, log: str, published: str, period_s: int, ma
     return tally
 
 
+def lists_in(path: str) -> Iterator[bytes]:
+    """The records of a file of lists. Raises InputError where there is no file, and at its end where none of them was a list."""
+    remedy = "name a file that `headrace replay LOG --published FILE` made"
+    try:
+        records = recorded_log.read(path)
+    except InputError as error:
+        raise InputError("a file of lists", error.actual, remedy) from None
+    return _lists(records, path, remedy)
+
+
+def _lists(records: Iterator[bytes], path: str, remedy: str) -> Iterator[bytes]:
+    known, seen = False, 0
+    for raw in records:
+        seen += 1
+        if not known:
+            with suppress(*UNREADABLE):
+                known = bool(_decode(raw).request_id)
+        yield raw
+    if not known:
+        raise InputError("a file of lists", f"{seen:,} records in {path}, none of which is a list", remedy)
+
+
 def _noting(lists: Iterator[bytes], name: str, named: set[str], variants: set[str]) -> Iterator[bytes]:
     """The records as they are; the experiments that they name go to ``named``, and the ``variants`` of ``name``."""
     for raw in lists:

@@ -114,6 +114,15 @@ def begun(settings: Settings, definition: Definition, present: Mapping[str, Expe
     return experiment_rules.begin(definition, present, lists_of(settings), versions, now_ms(), arms)
 
 
+def by_itself(settings: Settings, definition: Definition) -> Experiment:
+    """The experiment that a definition begins if nothing that runs speaks against it, and if the versions of the deep model that it
+    names were announced: no broker is asked. Raises InputError where the definition itself is at fault."""
+    named = {v.model for v in definition.variants if v.model is not None}
+    now = now_ms()
+    experiment_rules.check_alone(definition, lists_of(settings), named, now, settings.pipeline.isolated_arms)
+    return experiment_rules.alone(definition, now)
+
+
 def lists_of(settings: Settings) -> tuple[str, ...]:
     """Names of the candidate lists under these settings."""
     from streams.knowledge import Knowledge

@@ -51,11 +51,7 @@ def begin(
         raise InputError(
             "a name that no experiment has had", f"{definition.name!r}, which {was}", f"choose another name; {remedy}"
         )
-    check(definition, lists, versions)
-    if definition.end is not None and definition.end <= now_ms:
-        raise InputError(
-            "an end that is still to come", f"{_date(definition.end)} (`end`)", "correct it, or leave it out"
-        )
+    check_alone(definition, lists, versions, now_ms, arms)
     others = [e.definition for e in running]
     faults = (*(clash(definition, other) for other in others), too_many_arms(definition, others, arms))
     fault = next(filter(None, faults), None)
@@ -66,6 +62,25 @@ def begin(
     found = msgspec.structs.replace(alone(definition, now_ms), slot=_slot(definition, running), models=models)
     _refuse_large(found)
     return found
+
+
+def check_alone(
+    definition: Definition,
+    lists: Collection[str],
+    versions: Collection[str],
+    now_ms: int,
+    arms: int = PipelineConfig().isolated_arms,
+) -> None:
+    """Raises InputError for a definition that says something impossible, whatever runs beside it. Arguments as for `begin`."""
+    check(definition, lists, versions)
+    if definition.end is not None and definition.end <= now_ms:
+        raise InputError(
+            "an end that is still to come", f"{_date(definition.end)} (`end`)", "correct it, or leave it out"
+        )
+    fault = too_many_arms(definition, (), arms)
+    if fault is not None:
+        raise InputError(*fault)
+    _refuse_large(alone(definition, now_ms))
 
 
 def alone(definition: Definition, now_ms: int) -> Experiment:

@@ -160,6 +160,11 @@ def _plan(
         return ader.plan(name, ader.read(ader.folder_of(name, data), periods, limit), config), config
     beside = data / name if data is not None else None
     path = str(beside) if beside is not None and not Path(name).exists() and beside.exists() else name
+    if not Path(path).exists():
+        raise InputError(
+            f"a set ({', '.join(ader.SETS)}) or a recorded log", f"{name!r}, which is neither, nor a file",
+            "name one of the sets, or check the path; `headrace import csv` makes a log of a CSV",
+        )  # fmt: skip
     return logs.plan(path, config, limit), config
 
 

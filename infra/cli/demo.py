@@ -77,7 +77,7 @@ def command(events: int, keep: bool, settings: Settings) -> None:
             line = f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}"
             console.print(line, soft_wrap=not console.is_terminal)
 
-        say(f"reading The Complete Journey, {events:,} purchases out of a year of grocery baskets (some seconds)")
+        say(f"reading The Complete Journey, the first {events:,} purchases of a year-long grocery log (some seconds)")
         shop = demo.fetch_shop(folder, events)
         say(f"The Complete Journey: {shop.events:,} purchases of {len(shop.catalogue):,} products")
         say("compiling numeric kernels (the first time, up to a minute)")
@@ -163,7 +163,7 @@ def _so_far(play: Play, shop: demo.Shop, watch: demo.Watch) -> str:
 def _doing(play: Play) -> str:
     """What the demo is about."""
     plan, retrains = play.plan, play.plan.half < play.plan.trickle
-    speed = f"half of that speed ({play.speed:,.0f} events/s)" if play.speed is not None else ""
+    speed = f"half of the full speed ({play.speed / 2:,.0f} events/s)" if play.speed is not None else ""
     if play.steady is not None:
         return (
             "a trickle, until a model has been trained"

@@ -21,7 +21,7 @@ from infra.cli.tables import Column, console, print_table
 from infra.records import when
 from infra.settings import Settings, with_settings
 from infra.text import printable
-from online_models.errors import InputError
+from online_models.errors import InputError, ServiceError
 
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
 _NAME = click.argument("name", metavar="NAME")
@@ -81,7 +81,14 @@ def start(file: Path, dry_run: bool, settings: Settings) -> None:
     from infra.experiment_shown import shares
 
     definition = experiments.read_definition(file)
-    experiment = experiments.begun(settings, definition, experiments.read(settings))
+    try:
+        experiment = experiments.begun(settings, definition, experiments.read(settings))
+    except ServiceError as error:
+        if not dry_run:
+            raise
+        click.echo(f"{definition.name}: valid by itself; {shares(experiments.by_itself(settings, definition))}")
+        click.echo(f"headrace: whether it goes with what runs could not be checked: {error}", err=True)
+        return
     if not dry_run:
         experiments.write(settings, experiment)
     click.echo(f"{definition.name}: {'would run' if dry_run else 'runs'}; {shares(experiment)}")

@@ -72,6 +72,7 @@ def command(
     LOG holds the events (without it: topic `events`), --published the lists with their propensities, --candidate the lists of a replay of
     the same events under the candidate's settings. Lists and events are joined by the event's id.
     """
+    from infra.experiment_files import lists_in
     from infra.topic_reading import values
     from streams import recorded_log
     from streams.readout.explored import rows_of
@@ -85,10 +86,10 @@ def command(
     given = click.get_current_context().get_parameter_source("clicks") is not ParameterSource.DEFAULT
     if not judged:
         raise click.BadParameter("name at least one event type", param_hint="--clicks")
-    read, other = recorded_log.read, recorded_log.read(candidate)
-    lists = values(settings, settings.topics.recommendations) if published is None else read(published)
+    other = lists_in(candidate)
+    lists = values(settings, settings.topics.recommendations) if published is None else lists_in(published)
     # The lists are read first, so that of each of them the event is there as well.
-    events = values(settings, settings.topics.events) if log is None else read(log)
+    events = values(settings, settings.topics.events) if log is None else recorded_log.read(log)
     rows, joined = rows_of(events, lists, other, judged, round(attribution * 1000), experiment, variant)
     found = evaluate(rows, places=places or 1, margin=margin)
     if as_json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -23,9 +25,11 @@ from infra.whole_files import write_whole
 from online_models.errors import InputError
 from online_models.metrics import NAMES
 
+SLICES = ("searched", "validation")
 HEAD = "written by headrace tune"
 BUDGET_S = 600.0
-SHOWN = 40
+SHOWN = 10
+"""Of the trials, the best; and that of the settings as they are."""
 
 
 @click.command(
@@ -69,7 +73,7 @@ def command(
         budget = BUDGET_S
     state = out.with_name(f"{out.name}.tuning")
     plan = Plan(log, settings.pipeline, state, share, metric, seed, budget, trials, jobs, catalogue=catalogue)
-    with unwinding(), Bars("tuning", BarColumn(), "{task.fields[told]}") as bar:
+    with _resumable(state), unwinding(), Bars("tuning", BarColumn(), "{task.fields[told]}") as bar:
         task = bar.add_task("tune", total=1.0, told="the settings as they are")
 
         def progress(results: list[Result], seconds: float) -> None:
@@ -88,7 +92,23 @@ def command(
             f"{found.before} of the trials are of an earlier run, kept in {state}; their time counts. Remove it to search anew",
             err=True,
         )
-    click.echo(f"{out}: settings for `headrace replay {log} --config {out}`", err=True)
+    if found.space.changes(found.chosen.point):
+        click.echo(f"{out}: settings for `headrace replay {log} --config {out}`", err=True)
+    else:
+        click.echo(f"{out}: the settings as they were, and in comments what was tried", err=True)
+
+
+@contextmanager
+def _resumable(state: Path) -> Iterator[None]:
+    """Say that the same command goes on, where what has been tried is kept."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if state.exists():
+            click.echo(
+                f"headrace: the trials that are done are kept in {state}: the same command goes on there", err=True
+            )
+        raise
 
 
 def _check(out: Path) -> None:
@@ -131,9 +151,9 @@ def _value(value: object) -> str:
 
 
 def show(found: Found, metric: str) -> None:
-    """What was tried, what is different now, and what that is worth, for a person."""
+    """What was tried, what is different now, and what that is worth, for a person; what is to be concluded stands last."""
     console = Console()
-    results = found.results if len(found.results) <= SHOWN else _notable(found, metric)
+    results = _notable(found, metric)
     left_out = len(found.results) - len(results)
     title = f"{len(found.results)} trials on {found.part.events:,} events, {found.seconds:.0f} s"
     table = Table(title=title, title_justify="left")
@@ -148,14 +168,15 @@ def show(found: Found, metric: str) -> None:
         table.add_row(str(r.number), _short(found.space, r), *cells, told or ("" if means else "given up"))
     console.print(table)
     if left_out:
-        console.print(f"{left_out} trials that were given up are not shown; --json has all")
-    _compare(console, found)
+        console.print(f"the best trials, best first, below the settings as they are; {left_out:,} more in --json")
+    _compare(console, found, metric)
 
 
 def _notable(found: Found, metric: str) -> list[Result]:
     ended = sorted((r for r in found.results if figures(r)), key=lambda r: -_fit(r, metric))
-    best = {r.number for r in ended[:SHOWN]} | {0, found.chosen.number}
-    return [r for r in found.results if r.number in best]
+    best = [r for r in ended if r.number != 0]
+    chosen = [r for r in best[SHOWN:] if r.number == found.chosen.number]
+    return [found.results[0], *best[:SHOWN], *chosen]
 
 
 def _fit(result: Result, metric: str) -> float:
@@ -163,11 +184,12 @@ def _fit(result: Result, metric: str) -> float:
     return means[0][metric] if means else -1.0
 
 
-def _compare(console: Console, found: Found) -> None:
+def _compare(console: Console, found: Found, metric: str) -> None:
     changes = found.space.changes(found.chosen.point)
     if not changes:
         console.print(
-            "nothing was better on both slices, in one metric and worse in none: the settings stay as they are"
+            "nothing was better on both slices, in one metric and worse in none: the settings stay as they are",
+            style="bold",
         )
         return
     table = Table(title="what is different", title_justify="left")
@@ -183,7 +205,15 @@ def _compare(console: Console, found: Found) -> None:
         table.add_column("slice")
         for name in NAMES:
             table.add_column(name.upper(), justify="right")
-        for n, which in enumerate(("searched", "validation")):
-            cells = [f"{old[n][m]:.4f} → {new[n][m]:.4f} ({new[n][m] / max(old[n][m], 1e-9) - 1:+.1%})" for m in NAMES]
+        for n, which in enumerate(SLICES):
+            cells = [f"{old[n][m]:.4f} → {new[n][m]:.4f} ({_gain(old[n][m], new[n][m])})" for m in NAMES]
             table.add_row(which, *cells)
         console.print(table)
+        gains = ", ".join(f"{_gain(old[n][metric], new[n][metric])} {which}" for n, which in enumerate(SLICES))
+        console.print(
+            f"trial {found.chosen.number} is the best: {metric.upper()} {gains}", style="bold", soft_wrap=True
+        )
+
+
+def _gain(old: float, new: float) -> str:
+    return f"{new / max(old, 1e-9) - 1:+.1%}"

@@ -90,6 +90,8 @@ def plan(path: str, config: PipelineConfig, limit: int | None = None) -> Plan:
     writer.close()
     if not len(writer.draft.targets):
         remedy = "docs/records.md says what an event is; the first 20 % of a log are not asked about"
+        if not total:
+            remedy = f"make a log of other files first: `headrace import csv {path} -o log.jsonl.gz` (see `headrace import -h`)"
         raise InputError("a recorded log with something to ask", f"{total:,} valid events in {path}", remedy)
     return Plan(
         Path(path).name.partition(".")[0], lambda: events(path, limit), writer.items, (0, total), rating_max=rating_max,

@@ -109,9 +109,7 @@ def rows_of(
         raise InputError(
             "lists with a propensity of their first place that answer events of the log, and the candidate's for the same events",
             f"none ({told(found)})",
-            "log with a variant that explores (`explore: 0.1`), and replay the same log under the candidate's configuration"
-            if not found.of_others + found.of_namesakes
-            else "name an experiment and a variant that explored",
+            _remedy(found),
         )
     if not found.judged:
         raise InputError(
@@ -120,6 +118,19 @@ def rows_of(
             "name the types that are meant (--clicks)",
         )
     return rows, found
+
+
+def _remedy(found: Joined) -> str:
+    """What to do where there are no rows."""
+    if found.no_event:
+        return "name the log that `headrace replay LOG --published FILE` made the lists of"
+    if found.no_candidate:
+        return "replay the log that the lists are of under the candidate's configuration"
+    if found.of_others + found.of_namesakes:
+        return "name an experiment and a variant that explored"
+    return (
+        "log with a variant that explores (`explore: 0.1`), and replay the same log under the candidate's configuration"
+    )
 
 
 def _explored(

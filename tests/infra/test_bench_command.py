@@ -162,3 +162,13 @@ def test_lags_are_lengths_of_time(log: str) -> None:
     result = bench("--set", log, "--lag", "1s,soon")
     assert result.exit_code == 2
     assert "soon" in result.output
+
+
+def test_what_is_neither_a_set_nor_a_log_is_told_what_there_is(tmp_path: Path) -> None:
+    unknown = str(bench("--set", "nosuch").exception)
+    assert "expected a set (ader-diginetica, ader-yoochoose) or a recorded log, got 'nosuch'" in unknown
+    assert "headrace import csv" in unknown
+    table = tmp_path / "clicks.csv"
+    table.write_text("visitor,sku,time\nu,i,1400000000\n")
+    found = str(bench("--set", table).exception)
+    assert f"got 0 valid events in {table}; make a log of other files first: `headrace import csv {table} -o" in found

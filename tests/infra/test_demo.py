@@ -55,7 +55,7 @@ def test_no_figure_before_there_is_one(shop: demo.Shop) -> None:
     assert "250 (at full speed)" in text
     told = " ".join(text.split())
     assert "0.250 lately, of the list made at the moment of the purchase" in told
-    assert "HR@20: share of the purchases that were among the first 20 items of the list" in told
+    assert "HR@20: share of the baskets of which an item was among the first 20 of the list" in told
 
 
 class Played:
@@ -74,9 +74,9 @@ class Played:
     [
         (Played(False, 10, None), "three quarters of the log as fast as it goes"),
         (Played(False, 60, None), "waiting until the workers have caught up"),
-        (Played(False, 70, 3200.0), "the last quarter at half of that speed (3,200 events/s)"),
+        (Played(False, 70, 3200.0), "the last quarter at half of the full speed (1,600 events/s)"),
         (Played(True, 10, None), "three eighths of the log as fast as it goes"),
-        (Played(True, 35, 3200.0), "an eighth at half of that speed"),
+        (Played(True, 35, 3200.0), "an eighth at half of the full speed (1,600 events/s), to measure latency"),
         (Played(True, 45, 3200.0, steady=True, coming=True), "a trickle, until a model has been trained"),
         (Played(True, 70, 3200.0, steady=True), "the rest at a quarter of the full speed (800 events/s)"),
     ],

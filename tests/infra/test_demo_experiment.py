@@ -71,6 +71,8 @@ def test_the_table_says_what_was_found() -> None:
     [households] = [row for row in cells if row[0] == "households"]
     assert households[1:] == ["400", "400", "shares", "match"]
     [hits] = [row for row in cells if row[0].startswith("hr@20")]
+    assert "hr@20: share of the purchases that were among" in " ".join(row[0] for row in cells)
+    assert "share of the baskets" in demo_tables.COMPARED, "the other tables' HR@20 is of another thing"
     assert float(hits[1]) > 1.5 * float(hits[2]) > 0
     assert hits[3].startswith("-")
     assert hits[4].endswith("%")

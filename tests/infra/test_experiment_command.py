@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from infra.cli.experiment import command
 from infra.experiment_shown import as_text
 from infra.experiments import definition_of
-from online_models.errors import InputError
+from online_models.errors import InputError, ServiceError
 from online_models.experiments.split import Split, allocate, counts
 from streams.contracts.experiments import BlendChange, Guardrail, Variant
 from streams.experiment_rules import alone, ramp
@@ -171,3 +171,21 @@ def test_a_read_out_of_another_log_is_refused(tmp_path: Path):
     found = CliRunner().invoke(command, [str(tmp_path / a) if "." in a else a for a in args])
     assert isinstance(found.exception, InputError)
     assert "0 of 1" in str(found.exception)
+
+
+@pytest.mark.parametrize("more", ["", ", model: v7"])
+def test_without_a_broker_a_dry_run_checks_the_definition_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+):
+    monkeypatch.setattr("infra.topics.CONNECT_TIMEOUT_S", 0.0)
+    file = tmp_path / "x.yaml"
+    file.write_text(f"name: x\nvariants: [{{name: a}}, {{name: b, sources: [popular-100]{more}}}]\n")
+    start = ["start", str(file), "--broker", "127.0.0.1:1"]
+    checked = CliRunner().invoke(command, [*start, "--dry-run"])
+    assert (checked.exit_code, checked.stdout) == (0, "x: valid by itself; a 0.5, b 0.5\n")
+    assert "what runs could not be checked: expected a Kafka broker at 127.0.0.1:1, got no answer" in checked.stderr
+    assert isinstance(CliRunner().invoke(command, start).exception, ServiceError), "to begin it, a broker is needed"
+    file.write_text(file.read_text().replace("popular-100", "popular-99"))
+    wrong = CliRunner().invoke(command, [*start, "--dry-run"])
+    assert isinstance(wrong.exception, InputError)
+    assert "popular-99" in str(wrong.exception)

@@ -153,3 +153,25 @@ def test_clicks_are_words_of_which_one_must_be_there(tmp_path: Path) -> None:
     assert "no event was of type" not in off_policy(files).stdout, "both are the default, and one is enough"
     for none in ("", " , "):
         assert off_policy(files, "--clicks", none).exit_code == 2
+
+
+def test_files_that_do_not_belong_together_or_are_no_lists_are_told_apart(tmp_path: Path) -> None:
+    events, published, candidate = world(60)
+    others = [raw.replace(b'"user_id":"u', b'"user_id":"v') for raw in events]
+    files = write(tmp_path, others, published, candidate)
+    another = str(off_policy(files).exception)
+    assert "60 lists explored, but their event is not among the events" in another
+    assert another.endswith("; name the log that `headrace replay LOG --published FILE` made the lists of")
+    files = write(tmp_path, events, published, candidate[1::2])
+    assert "; replay the log that the lists are of under the candidate's conf" in str(off_policy(files).exception)
+    for position, path in enumerate(files[1:], 1):
+        files = write(tmp_path, *world(60))
+        Path(path).write_text("name: x\nmethod: ab\n")
+        found = str(off_policy(files).exception)
+        assert f"expected a file of lists, got 2 records in {files[position]}, none of which is a list" in found
+        Path(path).unlink()
+        missing = str(off_policy(files).exception)
+        assert (
+            f"expected a file of lists, got no file at {path}; name a file that `headrace replay LOG --pub" in missing
+        )
+        assert "headrace import" not in missing

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,14 @@ from click.testing import CliRunner, Result
 
 from infra import settings
 from infra.cli import cli
+from infra.cli.tune import show
+from infra.tuning.run import Found
+from infra.tuning.search import Result as Trial
 from infra.tuning.state import State, alone
+from infra.tuning.trial import Judged, Part, Slice
 from online_models.errors import InputError
+from online_models.metrics import NAMES
+from tests.infra.tuning.test_search import SPACE
 from tests.integration.stream_support import until
 from tests.worlds import shop_log
 
@@ -115,6 +122,7 @@ def test_a_run_that_was_cut_off_goes_on_and_leaves_nobody_behind(
     said = errors.read_bytes()
     assert status == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number], said
     assert b"Traceback" not in said
+    assert (b"the same command goes on there" in said) == (number != signal.SIGKILL)
     until(lambda: not any(map(alive, below)), 20)
     before = kept(state).results
     assert not out.exists()
@@ -164,7 +172,26 @@ def test_the_tables_say_what_was_tried_and_what_is_different(whole: tuple[Path, 
     assert "chosen" in done.stdout
     changes = json.loads(whole[1])["changes"]
     assert ("what it is worth there" in done.stdout) == bool(changes)
-    assert "headrace replay" in done.stderr
+    assert ("headrace replay" in done.stderr) == bool(changes)
+    assert ("is the best: NDCG@20" in done.stdout.splitlines()[-1]) == bool(changes)
+
+
+def test_of_many_trials_the_best_ten_are_shown_and_the_conclusion_last(capsys: pytest.CaptureFixture[str]) -> None:
+    results = []
+    for n in range(60):
+        means = dict.fromkeys(NAMES, (50 - n) / 100 if n else 0.1)
+        slices = (None, None) if n % 2 else (Slice(500, means), Slice(500, means))
+        point = (n % 2, *SPACE.start[1:])
+        results.append(Trial(n, point if n else SPACE.start, "made up", Judged([0.1], *slices, 1.0)))
+    found = Found(SPACE, Part("log", 600), results, results[0], 1.0, True)
+    show(found, "ndcg@20")
+    text = capsys.readouterr().out
+    rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
+    assert [row for row in rows if row] == list(map(str, range(0, 22, 2)))
+    assert "49 more in --json" in " ".join(text.split())
+    assert " ".join(text.split()).endswith("the settings stay as they are")
+    show(replace(found, chosen=results[40]), "ndcg@20")
+    assert "│    40 │" in capsys.readouterr().out
 
 
 def test_the_default_is_judged_however_short_the_budget(log: Path, tmp_path: Path) -> None:

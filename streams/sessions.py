@@ -20,7 +20,8 @@ from online_models.items import ItemTable
 from .config import PipelineConfig
 from .contracts.events import Source
 from .contracts.reading import UNREADABLE
-from .user_state import NOWHERE, Entry, UserState, decode_image
+from .user_image import decode_image, known
+from .user_state import NOWHERE, Entry, UserState
 
 log = logging.getLogger("headrace")
 
@@ -206,5 +207,4 @@ class Sessions:
             own["item"] = rows[rows >= 0]
             state.n = len(own)
             state.own[: state.n] = own
-            moved = new_index[np.array(state.sequence, np.int32)]
-            state.sequence = moved[moved >= 0].tolist()
+            state.sequence = known(new_index[np.array(state.sequence, np.int32)].tolist())

@@ -1,4 +1,4 @@
-"""One user's state: a pure fold of the user's events, and its image in bytes."""
+"""One user's state: a pure fold of the user's events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from online_models.matrix_factorization import add_step
 
 from .config import PipelineConfig
 from .contracts.events import Event, Source
-
-VERSION = 1
+from .user_image import OLDER, VERSION, Image, encode_image, known
 
 NOWHERE = -1
 """Partition and offset of a state that no event has touched."""
@@ -45,29 +44,6 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     step: bytes
     intent: float = 0.0
 
-
-class Image(msgspec.Struct, array_like=True):
-    """A user's whole state at one moment, with item ids spelt out."""
-
-    v: int
-    partition: int
-    offset: int
-    items: list[str]
-    own: bytes
-    vector: bytes
-    numbers: list[int]
-    last_item: str
-    last_type: str
-    session_id: str | None
-    types: dict[str, int]
-    value: float | None
-    context: dict[str, str]
-    intent: float
-    sequence: list[str] | None = None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_image = msgspec.msgpack.Decoder(Image).decode
 
 _NUMBERS = (
     "n_events", "n_moves", "n_repeats", "n_sessions", "n_conversions", "first_ms", "last_ms", "session_ms", "session_seq",
@@ -252,7 +228,7 @@ class UserState:
     def image(self, ids: list[str]) -> bytes:
         """The state as bytes; ``ids`` maps rows to item ids."""
         own = self.own[: self.n]
-        return _encode(
+        return encode_image(
             Image(
                 v=VERSION, partition=self.partition, offset=self.offset, items=[ids[i] for i in own["item"].tolist()],
                 own=own.tobytes(), vector=self.vector.tobytes() if self.vector.any() else b"",
@@ -282,18 +258,10 @@ class UserState:
         state.last_item, state.last_type, state.session_id = image.last_item, image.last_type, image.session_id
         state.types, state.value, state.context, state.intent = image.types, image.value, image.context, image.intent
         if image.sequence is None:  # an image from before there was one
-            state.sequence = own["item"][own["seq"] >= state.session_seq].tolist()
+            state.sequence = own["item"][own["seq"] >= state.session_seq].tolist()[-OLDER:]
         else:
-            state.sequence = [row for row in map(row_of, image.sequence) if row >= 0]
+            state.sequence = known([row_of(item) for item in image.sequence])
         return state
-
-
-def decode_image(raw: bytes) -> Image:
-    """Raises ValueError or msgspec.DecodeError on what is no image of ours."""
-    image = _decode_image(raw)
-    if image.v != VERSION:
-        raise ValueError(f"expected an image of version {VERSION}, got {image.v}")
-    return image
 
 
 def entry_of(event: Event, source: Source, event_hash: int, weight: float, step: bytes) -> Entry:

@@ -20,7 +20,7 @@ from infra.cli.parameters import Duration
 from infra.quality import ader, bench, logs, plot, tables
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup
-from infra.settings import Settings, with_settings
+from infra.settings import Settings, settings_file, with_settings
 from infra.whole_files import refuse_inputs, write_whole
 from online_models.errors import InputError
 from streams import recorded_catalogue
@@ -122,7 +122,10 @@ def quality(
         raise InputError("a set or a log", "none", f"give --set with one of {', '.join(ader.SETS)}, or a recorded log")
     if out is not None and not out.absolute().parent.is_dir():
         raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
-    refuse_inputs((out, *(out.with_suffix(s) for s in (".md", ".svg"))) if out is not None else (), (*names, catalogue))
+    refuse_inputs(
+        (out, *(out.with_suffix(s) for s in (".md", ".svg"))) if out is not None else (),
+        (*_read(names, data), catalogue, settings_file()),
+    )
     items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
     with quiet(), _Bars() as bars:
@@ -148,6 +151,11 @@ def _write(out: Path, results: list[dict[str, Any]]) -> None:
     write_whole(out, msgspec.json.format(msgspec.json.encode({"v": 1, "results": results}), indent=1) + b"\n")
     write_whole(out.with_suffix(".md"), tables.page(results).encode())
     write_whole(out.with_suffix(".svg"), plot.svg(plot.panels(results)).encode())
+
+
+def _read(names: tuple[str, ...], data: Path | None) -> list[Path]:
+    """Files that may be meant."""
+    return [Path(folder, name) for name in names for folder in ((".", data) if data is not None else (".",))]
 
 
 def _plan(

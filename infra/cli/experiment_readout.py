@@ -13,8 +13,8 @@ from click.core import ParameterSource
 
 from infra.cli.helps import Command
 from infra.cli.parameters import TUNING, Duration
-from infra.settings import Settings, with_settings
-from infra.whole_files import write_whole
+from infra.settings import Settings, settings_file, with_settings
+from infra.whole_files import refuse_inputs, write_whole
 from online_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def command(
         raise click.UsageError("--act goes by all partitions: leave --partition out")
     if (name is None) != recorded:
         raise click.UsageError("name an experiment, or give --file, --log and --published")
+    refuse_inputs((save_to, html), (file, log, published, settings_file(), *merge))
     seconds = round(period)
     before: Result | None = None
     for experiment, tally in _looks(

@@ -16,7 +16,7 @@ from infra import replay_report
 from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Command
 from infra.figures import FIGURES, LISTS, by_list, silent
-from infra.settings import Settings, with_settings
+from infra.settings import Settings, settings_file, with_settings
 from infra.whole_files import refuse_inputs
 from online_models.errors import InputError
 from streams.contracts.experiments import Experiment
@@ -72,7 +72,7 @@ def command(
     if log == "-":
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
     report_files = replay_report.outputs(report_out) if report_out else ()
-    refuse_inputs((recs_out, published, *report_files), (log, catalogue, *definitions))
+    refuse_inputs((recs_out, published, *report_files), (log, catalogue, settings_file(), *definitions))
     experiments = _experiments(definitions, settings)
     with (
         quiet(),

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from infra.whole_files import write_whole
+from online_models import start
 from online_models.errors import InputError
 from streams import recorded_catalogue, recorded_log
 from streams.contracts.events import Event
@@ -102,5 +103,5 @@ def digest_of(catalogue: str) -> str:
 def mark_of(digest: str, space: Space, metric: str, seed: int) -> str:
     """Another text for another log, other settings, knobs, metric, seed or release."""
     knobs = [(knob.path, knob.values, knob.tier) for knob in space.knobs]
-    whole = [digest, msgspec.to_builtins(space.base), knobs, metric, seed, version("headrace")]
+    whole = [digest, msgspec.to_builtins(space.base), knobs, metric, seed, version("headrace"), start.digest()]
     return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()

@@ -163,9 +163,9 @@ def _explored(
         else:
             key = made.caused_by.event_id, made.user_id
             there = kept.get(key)
-            if there is None or begun > there.begun > 0:
+            if there is None or begun > there.begun:
                 kept[key] = Kept(made.request_id, made.user_id, _row(made, place), begun)
-            found.of_namesakes += there is not None and 0 < min(begun, there.begun) < max(begun, there.begun)
+            found.of_namesakes += there is not None and begun != there.begun
     for key in [key for key, each in kept.items() if each.begun not in (0, newest)]:
         del kept[key]
         found.of_namesakes += 1

@@ -44,7 +44,8 @@ class Turns:
         self.rows: list[Row] = []
         self._judged, self._attribution_ms, self._asked, self._found = judged, attribution_ms, asked, found
         self._users: dict[str, _User] = {}
-        self._named: dict[str, Kept] = {}
+        self._named: dict[tuple[str, str], Kept] = {}
+        """By user and request: events of two users may have one id, and then their lists do."""
 
     def take(self, event: Event, answer: Kept | None) -> None:
         """``answer``: the list that answers the event, if it explored."""
@@ -73,7 +74,7 @@ class Turns:
 
     def _add(self, event: Event, answer: Kept) -> None:
         user = self._users.setdefault(event.user_id, _User(len(self._users), event.timestamp))
-        user.looking = self._named[answer.request_id] = answer
+        user.looking = self._named[event.user_id, answer.request_id] = answer
         answer.row.user = user.number
         self.rows.append(answer.row)
 
@@ -84,10 +85,10 @@ class Turns:
             user.newest, user.looking = event.timestamp, None
         if event.event_type not in self._judged:
             return
-        named = None if event.request_id is None else self._named.get(event.request_id)
-        if named is not None and self._is_in_time(named, event):
+        named = None if event.request_id is None else self._named.get((event.user_id, event.request_id))
+        if named is not None and _is_in_time(named, event, self._attribution_ms):
             _credit(named, event)
-        elif late or looking is None or not self._is_in_time(looking, event):
+        elif late or looking is None or not _is_in_time(looking, event, self._attribution_ms):
             return
         elif event.request_id is not None:
             self._found.named_another += 1
@@ -96,8 +97,9 @@ class Turns:
         else:
             _credit(looking, event)
 
-    def _is_in_time(self, shown: Kept, event: Event) -> bool:
-        return shown.user_id == event.user_id and event.timestamp - shown.row.timestamp <= self._attribution_ms
+
+def _is_in_time(shown: Kept, event: Event, attribution_ms: int) -> bool:
+    return event.timestamp - shown.row.timestamp <= attribution_ms
 
 
 def _credit(shown: Kept, event: Event) -> None:

@@ -110,6 +110,8 @@ class Units:
 
     def _show(self, user: User, user_id: str, made: Shown) -> None:
         user.note_list(made)
+        if user.since_ms is None and self._is_own(made):
+            user.since_ms = made.timestamp
         if not self._on_impression:
             self._expose(user, user_id, made, made.timestamp)
 
@@ -175,8 +177,11 @@ class Units:
         self._add(user, shown, event.timestamp, CREDIT, float(_sign(shown.clicks) - before))
 
     def _convert(self, user: User, now: int, shown: Shown | None, item: int, paid: float) -> None:
-        if shown is not None and not shown.exposed:
-            shown.hold().note_purchase(item, paid)
+        if shown is not None and self._waits(shown):
+            held = shown.hold()
+            held[CONVERSION] = 1.0
+            held[REVENUE] += paid
+            user.note_purchase(Purchase(item, None, paid, shown))
         elif shown is None or shown.unit is None:
             past = self._past(user, now)
             past[CONVERSION] = 1.0
@@ -195,8 +200,11 @@ class Units:
                 continue
             back = bought.paid if left is None else min(left, bought.paid)
             bought.paid -= back
-            bought.unit.now[REVENUE] -= back
-            self.changed.add(bought.unit)
+            if bought.unit is not None:
+                bought.unit.now[REVENUE] -= back
+                self.changed.add(bought.unit)
+            elif bought.shown is not None:
+                bought.shown.hold()[REVENUE] -= back
             if left is None:
                 return
             left -= back
@@ -222,29 +230,47 @@ class Units:
         self._add(user, made, now, LISTS, 1.0)
         held, made.held = made.held, None
         if held is not None:
-            for column, value in enumerate(held.columns):
-                if value:
-                    self._add(user, made, now, column, value)
-            for item, paid in held.bought:
-                self._convert(user, now, made, item, paid)
+            self._take_held(user, made, held)
+
+    def _take_held(self, user: User, made: Shown, held: list[float]) -> None:
+        """The list was seen, so what waited for that counts."""
+        sold, held[CONVERSION] = held[CONVERSION], 0.0
+        paid, held[REVENUE] = held[REVENUE], 0.0
+        for column, value in enumerate(held):
+            if value:
+                self._add(user, made, made.timestamp, column, value)
+        for bought in user.bought:
+            if bought.shown is made:
+                bought.shown, bought.unit = None, made.unit
+        if made.unit is not None and sold:
+            made.unit.now[CONVERSION] = 1.0
+            made.unit.now[REVENUE] += paid
+            self.changed.add(made.unit)
+
+    def _waits(self, shown: Shown) -> bool:
+        """Whether what the list earns waits until it is seen: of the experiment's own, for no other can be counted."""
+        return not shown.exposed and self._is_own(shown)
+
+    def _is_own(self, shown: Shown) -> bool:
+        return shown.exposure is not None and shown.exposure.variant in self._variants
 
     def _add(self, user: User, shown: Shown, now: int, column: int, value: float) -> None:
         """What a list earned; it waits until the list is seen, so that who is counted does not depend on who clicks."""
-        if not shown.exposed:
-            shown.hold().columns[column] += value
+        if self._waits(shown):
+            shown.hold()[column] += value
             return
         if self._by_ramp and shown.exposure is not None:
             self.earned[shown.exposure.variant, shown.exposure.ramp, column] += round(value)
         if shown.unit is not None:
             shown.unit.now[column] += value
             self.changed.add(shown.unit)
-        elif shown.exposure is None:
-            self._past(user, now)[column] += value
+        elif not self._is_own(shown):
+            self._past(user, shown.timestamp if column == LISTS else now)[column] += value
 
     def _past(self, user: User, now: int) -> list[float]:
         """The columns of its day, of the latest days only: of those that an exposure reaches back to there are no more. Nowhere, once
         there is a list of the experiment, seen or not: what came after it may come of it."""
-        if any(made.exposure is not None and made.timestamp <= now for made in user.lists):
+        if user.since_ms is not None and user.since_ms <= now:
             return [0.0] * COLUMNS
         columns = user.past.setdefault(now // DAY_MS, [0.0] * COLUMNS)
         if len(user.past) > BEFORE_DAYS + 1:

@@ -51,19 +51,6 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Held:
-    """What events earned a list before it was seen, by column, and what was bought then: hash of the item, and what was paid."""
-
-    columns: list[float] = field(default_factory=lambda: [0.0] * COLUMNS)
-    bought: list[tuple[int, float]] = field(default_factory=list)
-
-    def note_purchase(self, item: int, paid: float) -> None:
-        """The latest one."""
-        self.bought.append((item, paid))
-        del self.bought[:-KEPT_PURCHASES]
-
-
-@dataclass(slots=True)
 class Shown:
     """A list of a user."""
 
@@ -80,12 +67,13 @@ class Shown:
     picks: tuple[array[int], array[int]] | None = None
     """Hashes of the items that the one and the other picked and that were not clicked, of a list that two variants share."""
     clicks: list[int] | None = None
-    held: Held | None = None
+    held: list[float] | None = None
+    """By column, what waits until it is exposed."""
 
-    def hold(self) -> Held:
-        """What waits until it is exposed."""
+    def hold(self) -> list[float]:
+        """The columns of what waits."""
         if self.held is None:
-            self.held = Held()
+            self.held = [0.0] * COLUMNS
         return self.held
 
     def holds(self, item: int) -> bool:
@@ -95,16 +83,18 @@ class Shown:
 
 @dataclass(slots=True)
 class Purchase:
-    """``item``: its hash. ``paid``: what has not been taken back."""
+    """``item``: its hash. ``paid``: what has not been taken back. Of a list that was not seen yet: ``shown``, and no ``unit``."""
 
     item: int
-    unit: Unit
+    unit: Unit | None
     paid: float
+    shown: Shown | None = None
 
 
 @dataclass(slots=True)
 class User:
-    """``units`` by name, the one exposed last at the end; ``bought`` in the experiment; ``past``: day → columns of what was outside."""
+    """``units`` by name, the one exposed last at the end; ``bought`` in the experiment; ``past``: day → columns of what was outside;
+    ``since_ms``: when the first list of the experiment was made."""
 
     units: OrderedDict[str, Unit] = field(default_factory=OrderedDict)
     bought: list[Purchase] = field(default_factory=list)
@@ -112,13 +102,15 @@ class User:
     last_item: str = ""
     last_ms: int = 0
     past: dict[int, list[float]] = field(default_factory=dict)
+    since_ms: int | None = None
     looking: bool = False
     """Whether the latest event is an impression."""
 
     def rested(self, name: str) -> User:
         """What remains after a silence that nothing from before survives: the unit ``name``, and the purchases."""
         unit = self.units.get(name)
-        return User(OrderedDict() if unit is None else OrderedDict({name: unit}), self.bought)
+        bought = [b for b in self.bought if b.unit is not None]
+        return User(OrderedDict() if unit is None else OrderedDict({name: unit}), bought)
 
     def note_list(self, made: Shown) -> None:
         """The latest list."""
@@ -235,8 +227,8 @@ def pack(user: User, name: str) -> bytes | None:
     Each unit must be as the sums hold it, for its ``told`` follows from it then.
     """
     own = user.units.get(name)
-    bought = [b for b in user.bought if b.paid]
-    units = list({id(u): u for u in ([] if own is None else [own]) + [b.unit for b in bought]}.values())
+    bought = [(b, b.unit) for b in user.bought if b.paid and b.unit is not None]
+    units = list({id(u): u for u in ([] if own is None else [own]) + [unit for _, unit in bought]}.values())
     if not units:
         return None
     places = {id(unit): n for n, unit in enumerate(units)}
@@ -250,7 +242,7 @@ def pack(user: User, name: str) -> bytes | None:
         )
         for u in units
     ]
-    paid = [(b.item, places[id(b.unit)], _short(b.paid)) for b in bought]
+    paid = [(b.item, places[id(unit)], _short(b.paid)) for b, unit in bought]
     return _encode((user.last_ms, len(user.lists), own is not None, plain, paid))
 
 

@@ -122,3 +122,21 @@ def test_a_log_is_not_replaced_by_what_comes_of_it(log: Path, option: str) -> No
         assert isinstance(done.exception, InputError)
         assert "choose another name" in str(done.exception)
     assert log.read_bytes() == before
+
+
+def test_settings_and_sums_are_not_written_over_either(log: Path, tmp_path: Path) -> None:
+    config, data = tmp_path / "c.toml", tmp_path / "data"
+    config.write_text("")
+    data.mkdir()
+    log.rename(data / "log2.jsonl")
+    inside = str(data / "log2.jsonl")
+    before = (data / "log2.jsonl").read_bytes()
+    for command in (
+        ["replay", inside, "--config", str(config), "--recs-out", str(config)],
+        ["bench", "quality", "log2.jsonl", "--data", str(data), "--json", inside],
+        ["experiment", "readout", "--file", "e", "--log", inside, "--published", "p", "--save", inside],
+        ["experiment", "readout", "--file", "e", "--log", inside, "--published", str(config), "--html", str(config)],
+    ):
+        done = CliRunner().invoke(cli, command)
+        assert "choose another name" in str(done.exception), command
+    assert (config.read_text(), (data / "log2.jsonl").read_bytes()) == ("", before)

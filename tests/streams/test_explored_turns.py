@@ -8,6 +8,7 @@ import pytest
 from streams.contracts.events import Event
 from streams.readout.explored import rows_of
 from streams.readout.explored_rows import Joined, Row, told
+from tests.worlds import START
 
 from .test_explored import JUDGED, world
 from .test_explored_rows import asked_for, changed
@@ -197,3 +198,36 @@ def test_an_event_of_another_user_with_the_same_id_does_not_take_a_list(plain) -
     assert (found.rows, found.no_event) == (59, 1)
     rows, found = joined([other, *events[2:]], published, candidate[2:])
     assert (found.rows, found.no_event, found.no_candidate) == (59, 0, 1), "for one reason only"
+
+
+def test_lists_of_two_users_for_events_of_one_id_are_told_apart() -> None:
+    """Then their request_ids are the same, too: a click that names one is for its own user's list."""
+    events, published, candidate = [], [], []
+    for n, user in enumerate(("u1", "u2")):
+        events.append(event_of(user, "1", 10 * n, f"x{n}"))
+        published.append(list_of(user, 10 * n, n, "abcde", propensity=0.2))
+        candidate.append(list_of(user, 10 * n, n, "a"))
+    events += [event_of("u1", "c", 20, "a", "r-1"), event_of("u2", "d", 30, "b", "r-1")]
+    rows, joined = rows_of(events, published, candidate, JUDGED, 60_000)
+    assert [(row.user, row.then) for row in rows] == [(0, "a"), (1, "b")]
+    assert joined.named_another == 0
+
+
+def event_of(user: str, event_id: str, at: int, item: str, request_id: str | None = None) -> bytes:
+    return msgspec.json.encode(
+        Event(
+            timestamp=START + at,
+            user_id=user,
+            item_id=item,
+            event_type="view",
+            event_id=event_id,
+            request_id=request_id,
+        )
+    )
+
+
+def list_of(user: str, at: int, offset: int, items: str, propensity: float | None = None) -> bytes:
+    cause = {"event_id": "1", "topic": "events", "partition": 0, "offset": offset}
+    listed = [{"item_id": item, "score": 5.0 - n} for n, item in enumerate(items)]
+    record = {"request_id": "r-1", "user_id": user, "timestamp": START + at, "items": listed, "caused_by": cause}
+    return msgspec.json.encode(record | {"propensity": propensity})

@@ -53,6 +53,71 @@ def test_a_return_takes_back_what_was_bought_before_the_impression() -> None:
     assert (found["conversion"], found["revenue"]) == (1.0, 3.0)
 
 
+def test_a_return_takes_back_what_it_is_of_in_any_order() -> None:
+    for order in itertools.permutations(["impression", "purchase a", "return a"]):
+        if order.index("purchase a") < order.index("return a"):
+            found = seen(*order).unit(**IMPRESSION)
+            assert (found["conversion"], found["revenue"]) == (1.0, 0.0), order
+
+
+def test_the_latest_purchase_is_taken_back_first_seen_or_not() -> None:
+    t = Tape()
+    first = t.add(0, "z", shown="abc")
+    t.add(1, "-", "impression", shown="", request_id=first)
+    t.add(2, "a", "purchase", shown="", request_id=first, value=3.0)
+    second = t.add(3, "y", shown="abc")
+    t.add(4, "a", "purchase", shown="", request_id=second, value=7.0)
+    t.add(5, "a", "return", shown="")
+    t.add(6, "-", "impression", shown="", request_id=second)
+    assert t.unit(**IMPRESSION)["revenue"] == 3.0
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_all_that_is_bought_before_the_impression_counts(first: bool) -> None:
+    t = Tape()
+    name = t.add(0, "z", shown="abc")
+    kinds = ["impression"] * first + ["purchase"] * 15 + ["impression"] * (not first)
+    for n, kind in enumerate(kinds):
+        t.add(1 + n, f"i{n}", kind, shown="", request_id=name, value=1.0)
+    assert t.unit(**IMPRESSION)["revenue"] == 15.0
+
+
+@pytest.mark.parametrize("seen_at", [4, 9])
+def test_a_list_from_before_is_a_past_whenever_its_impression_comes(seen_at: int) -> None:
+    t = Tape()
+    outside = t.add(0, "z", shown="abc", variant=None)
+    made: dict[int, str] = {}
+    for at in sorted([5, 8, seen_at, 12]):
+        if at == 5:
+            t.add(5, "a", "purchase", shown="", request_id=outside, value=7.0, variant=None)
+        elif at == 8:
+            made[8] = t.add(8, "y", shown="de")
+        else:
+            t.add(at, "-", "impression", shown="", request_id=outside if at == seen_at else made[8], variant=None)
+    before = unit_of(t.play(**IMPRESSION)).before
+    assert before[:2] == (1.0, 7.0)
+    assert before[3] == 1.0
+
+
+def test_what_comes_after_a_list_of_the_experiment_is_no_past_however_many_lists_follow() -> None:
+    t = Tape()
+    t.add(0, "z", shown="abc")
+    for n in range(25):
+        t.add(10 + n, "y", shown="de", variant=None)
+    t.add(50, "k", "purchase", shown="", value=9.0, variant=None)
+    last = t.add(55, "y", shown="de")
+    t.add(60, "-", "impression", shown="", request_id=last)
+    assert unit_of(t.play(**IMPRESSION)).before[:2] == (0.0, 0.0)
+
+
+def test_what_comes_late_from_before_the_experiment_is_a_past() -> None:
+    t = Tape()
+    first = t.add(10, "z", shown="abc")
+    t.add(5, "k", "purchase", shown="", value=9.0, variant=None)
+    t.add(20, "-", "impression", shown="", request_id=first)
+    assert unit_of(t.play(**IMPRESSION)).before[:2] == (1.0, 9.0)
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_what_comes_after_a_list_of_the_experiment_is_no_past(named: bool) -> None:
     """Seen or not: the list may have made it, and a covariate that a variant can change hides the effect."""

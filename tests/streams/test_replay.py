@@ -52,7 +52,10 @@ def test_a_replay_that_is_interrupted_leaves_the_file_that_was_there_before(tmp_
             Replay(str(log), PipelineConfig(), published=str(out), progress=stop).run()
         assert list(out.parent.iterdir()) == ([out] if before is not None else [])
     assert out.read_bytes() == b"of another day"
-    Replay(str(log), PipelineConfig(), published=str(out)).run()
+    link = out.with_name(f"link-{name}")
+    link.symlink_to(out)
+    Replay(str(log), PipelineConfig(), published=str(link)).run()
+    link.unlink()
     whole = gzip.decompress(out.read_bytes()) if name.endswith(".gz") else out.read_bytes()
     assert whole.count(b"\n") == 60
     assert list(out.parent.iterdir()) == [out]

@@ -1,0 +1,50 @@
+"""A user's state as it is stored: its image in bytes, with item ids in the place of rows."""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+
+OLDER = 20
+"""Items of a session that are taken over from a state that was stored before there was a sequence."""
+
+
+class Image(msgspec.Struct, array_like=True):
+    """A user's whole state at one moment, with item ids spelt out."""
+
+    v: int
+    partition: int
+    offset: int
+    items: list[str]
+    own: bytes
+    vector: bytes
+    numbers: list[int]
+    last_item: str
+    last_type: str
+    session_id: str | None
+    types: dict[str, int]
+    value: float | None
+    context: dict[str, str]
+    intent: float
+    sequence: list[str] | None = None
+
+
+encode_image = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Image).decode
+
+
+def known(sequence: list[int]) -> list[int]:
+    """Rows of a session without those that the item table has forgotten (-1); what follows itself then stands there once."""
+    if min(sequence, default=0) >= 0:
+        return sequence
+    left = [row for row in sequence if row >= 0]
+    return [row for n, row in enumerate(left) if n == 0 or left[n - 1] != row]
+
+
+def decode_image(raw: bytes) -> Image:
+    """Raises ValueError or msgspec.DecodeError on what is no image of ours."""
+    image = _decode(raw)
+    if image.v != VERSION:
+        raise ValueError(f"expected an image of version {VERSION}, got {image.v}")
+    return image

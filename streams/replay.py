@@ -228,6 +228,8 @@ def _output(path: str) -> Iterator[IO[bytes]]:
         try:
             with file:
                 yield file
+            if target.exists():
+                part.chmod(target.stat().st_mode & 0o777)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -237,7 +239,7 @@ def _writer(path: Path, packs: bool, given: Path) -> IO[bytes]:
     """Raises InputError where ``given``, which ``path`` is or stands for, cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        raw = path.open("wb")
+        raw = path.open("wb" if path == given else "xb")
     except OSError as error:
         raise InputError("a file that can be written", f"{given} ({error.strerror})", "choose another name") from None
     if not packs:

@@ -15,6 +15,7 @@ from rich.table import Table
 from infra import replay_report
 from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Command
+from infra.cli.signals import unwinding
 from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, settings_file, with_settings
 from infra.whole_files import refuse_inputs
@@ -75,6 +76,7 @@ def command(
     refuse_inputs((recs_out, published, *report_files), (log, catalogue, settings_file(), *definitions))
     experiments = _experiments(definitions, settings)
     with (
+        unwinding(),
         quiet(),
         Bars(
             "replaying", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]:,.0f} events/s", TimeRemainingColumn()

@@ -48,3 +48,18 @@ def test_each_log_is_judged_from_the_weights_of_the_others(tmp_path: Path) -> No
     assert [row[:2] for row in rows[1:]] == [["1", "plain"], ["1", "the others’"], ["2", "plain"], ["2", "the others’"]]
     assert rows[1][2:] != rows[2][2:]
     assert all(0.0 < float(row[-1]) < 1.0 for row in rows[1:])
+
+
+@pytest.mark.slow
+def test_what_a_log_has_taught_has_no_say_in_its_own_row(tmp_path: Path) -> None:
+    """A longer log has a longer first fifth, but the same first events."""
+    long, found = shop_log(900), []
+    other = written(tmp_path, "other.jsonl", shop_log(300, seed=2))
+    for n in (300, 900):
+        (tmp_path / str(n)).mkdir()
+        own = written(tmp_path / str(n), "own.jsonl", long[:n])
+        done = CliRunner().invoke(start.command, [own, other, "--first", "200"])
+        found.append([line for line in done.output.splitlines() if line.startswith(("| own", "| other"))])
+    assert found[0][:2] == found[1][:2]
+    assert found[0][2] == found[1][2]
+    assert found[0][3] != found[1][3], "the other log's row is from the weights of this one"

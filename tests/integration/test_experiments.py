@@ -198,15 +198,15 @@ def test_what_was_deleted_is_not_brought_back_by_a_change(settings: Settings, fi
 def test_arms_that_learn_apart_are_made_while_a_worker_works(settings: Settings, tmp_path: Path, file: Path) -> None:
     topics.create(settings, 1)
     file.write_text(DEFINITION.replace("traffic: 0.5", "learning: isolated"))
-    events = shop_events(3_000, users=60, seed=5)
+    events = shop_events(9_000, users=60, seed=5)
     with Worker(settings, tmp_path).ready() as worker:
         publish(settings, events[:600])
         await_answers(settings, events[:600])
         experiment(settings, "start", str(file))
         at = 600
         while at < len(events) and not lists(settings)[-1]["experiments"]:
-            publish(settings, events[at : at + 100])
-            at += 100
+            publish(settings, events[at : at + 50])  # one part of an arm is copied between two micro-batches
+            at += 50
             await_answers(settings, events[:at])
         assert lists(settings)[-1]["experiments"]
         assert worker.stop() == 0

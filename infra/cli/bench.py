@@ -124,7 +124,7 @@ def quality(
         raise InputError("an existing folder for --json", str(out.parent), "create it first, or choose another")
     refuse_inputs(
         (out, *(out.with_suffix(s) for s in (".md", ".svg"))) if out is not None else (),
-        (*_read(names, data), catalogue, settings_file()),
+        (*_read(names, data, model), catalogue, settings_file()),
     )
     items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
@@ -153,9 +153,12 @@ def _write(out: Path, results: list[dict[str, Any]]) -> None:
     write_whole(out.with_suffix(".svg"), plot.svg(plot.panels(results)).encode())
 
 
-def _read(names: tuple[str, ...], data: Path | None) -> list[Path]:
+def _read(names: tuple[str, ...], data: Path | None, model: Path | None) -> list[Path]:
     """Files that may be meant."""
-    return [Path(folder, name) for name in names for folder in ((".", data) if data is not None else (".",))]
+    files = [Path(folder, name) for name in names for folder in ((".", data) if data is not None else (".",))]
+    for folder in (model, *(ader.folder_of(name, data) for name in names if name in ader.SETS)):
+        files += folder.rglob("*") if folder is not None else ()
+    return files
 
 
 def _plan(

@@ -73,7 +73,10 @@ def command(
     if log == "-":
         raise InputError("a file, because a replay reads it twice", "standard input", "save it to a file first")
     report_files = replay_report.outputs(report_out) if report_out else ()
-    refuse_inputs((recs_out, published, *report_files), (log, catalogue, settings_file(), *definitions))
+    refuse_inputs(
+        (recs_out, published, *report_files),
+        (log, catalogue, settings_file(), *definitions, *(model.rglob("*") if model is not None else ())),
+    )
     experiments = _experiments(definitions, settings)
     with (
         unwinding(),

@@ -74,7 +74,7 @@ class Turns:
 
     def _add(self, event: Event, answer: Kept) -> None:
         user = self._users.setdefault(event.user_id, _User(len(self._users), event.timestamp))
-        user.looking = self._named[event.user_id, answer.request_id] = answer
+        user.looking = self._named[answer.user_id, answer.request_id] = answer
         answer.row.user = user.number
         self.rows.append(answer.row)
 

@@ -110,8 +110,8 @@ class Units:
 
     def _show(self, user: User, user_id: str, made: Shown) -> None:
         user.note_list(made)
-        if user.since_ms is None and self._is_own(made):
-            user.since_ms = made.timestamp
+        if self._is_own(made):
+            user.since_ms = made.timestamp if user.since_ms is None else min(user.since_ms, made.timestamp)
         if not self._on_impression:
             self._expose(user, user_id, made, made.timestamp)
 
@@ -186,6 +186,8 @@ class Units:
             past = self._past(user, now)
             past[CONVERSION] = 1.0
             past[REVENUE] += paid
+            if shown is not None and self._is_own(shown):
+                user.note_purchase(Purchase(item, None, paid))
         else:
             shown.unit.now[CONVERSION] = 1.0
             shown.unit.now[REVENUE] += paid
@@ -259,7 +261,7 @@ class Units:
         if self._waits(shown):
             shown.hold()[column] += value
             return
-        if self._by_ramp and shown.exposure is not None:
+        if self._by_ramp and shown.exposure is not None and self._is_own(shown):
             self.earned[shown.exposure.variant, shown.exposure.ramp, column] += round(value)
         if shown.unit is not None:
             shown.unit.now[column] += value

@@ -83,7 +83,8 @@ class Shown:
 
 @dataclass(slots=True)
 class Purchase:
-    """``item``: its hash. ``paid``: what has not been taken back. Of a list that was not seen yet: ``shown``, and no ``unit``."""
+    """``item``: its hash. ``paid``: what has not been taken back. Of a list that was not seen yet: ``shown``, and no ``unit``; of one that
+    never will be, or that counts for none, neither: what comes back of it is nobody's."""
 
     item: int
     unit: Unit | None
@@ -109,12 +110,16 @@ class User:
     def rested(self, name: str) -> User:
         """What remains after a silence that nothing from before survives: the unit ``name``, and the purchases."""
         unit = self.units.get(name)
-        bought = [b for b in self.bought if b.unit is not None]
-        return User(OrderedDict() if unit is None else OrderedDict({name: unit}), bought)
+        for bought in self.bought:
+            bought.shown = None
+        return User(OrderedDict() if unit is None else OrderedDict({name: unit}), self.bought)
 
     def note_list(self, made: Shown) -> None:
         """The latest list."""
         self.lists.append(made)
+        for gone in self.lists[:-KEPT_LISTS]:
+            for bought in self.bought if gone.held is not None else ():
+                bought.shown = None if bought.shown is gone else bought.shown
         del self.lists[:-KEPT_LISTS]
 
     def note_purchase(self, bought: Purchase) -> None:
@@ -227,8 +232,8 @@ def pack(user: User, name: str) -> bytes | None:
     Each unit must be as the sums hold it, for its ``told`` follows from it then.
     """
     own = user.units.get(name)
-    bought = [(b, b.unit) for b in user.bought if b.paid and b.unit is not None]
-    units = list({id(u): u for u in ([] if own is None else [own]) + [unit for _, unit in bought]}.values())
+    bought = [b for b in user.bought if b.paid]
+    units = list({id(u): u for u in [own, *(b.unit for b in bought)] if u is not None}.values())
     if not units:
         return None
     places = {id(unit): n for n, unit in enumerate(units)}
@@ -242,7 +247,7 @@ def pack(user: User, name: str) -> bytes | None:
         )
         for u in units
     ]
-    paid = [(b.item, places[id(unit)], _short(b.paid)) for b, unit in bought]
+    paid = [(b.item, -1 if b.unit is None else places[id(b.unit)], _short(b.paid)) for b in bought]
     return _encode((user.last_ms, len(user.lists), own is not None, plain, paid))
 
 
@@ -255,7 +260,7 @@ def unpack(packed: bytes, name: str) -> tuple[User, int, int]:
         mixed = bool(flags & 1)
         told = None if mixed else (*now, *before)
         units.append(Unit(variant, ramp, first_ms, before, mixed, now, told, bool(flags & 2), bool(flags & 4)))
-    user = User(bought=[Purchase(item, units[place], left) for item, place, left in paid])
+    user = User(bought=[Purchase(item, None if place < 0 else units[place], left) for item, place, left in paid])
     if own:
         user.units[name] = units[0]
     return user, last_ms, lists

@@ -118,6 +118,53 @@ def test_what_comes_late_from_before_the_experiment_is_a_past() -> None:
     assert unit_of(t.play(**IMPRESSION)).before[:2] == (1.0, 9.0)
 
 
+@pytest.mark.parametrize("order", [["impression", "purchase"], ["purchase", "impression"]])
+@pytest.mark.parametrize("silence", [0, 16 * 86_400])
+def test_a_purchase_that_counts_for_none_is_what_a_return_takes_back(order: list[str], silence: int) -> None:
+    """Of a bandit's list from after its unit's ramp."""
+    t = Tape()
+    first = t.add(0, "z", shown="abc")
+    t.add(1, "-", "impression", shown="", request_id=first)
+    t.add(2, "a", "purchase", shown="", request_id=first, value=3.0)
+    second = t.add(10, "y", shown="abc", ramp=1)
+    for n, kind in enumerate(order):
+        t.add(11 + n, "a", kind, shown="", request_id=second, value=7.0 if kind == "purchase" else None)
+    t.add(20 + silence, "a", "return", shown="")
+    assert t.unit(method="bandit", **IMPRESSION)["revenue"] == 3.0
+
+
+def test_a_list_of_an_unknown_variant_earns_a_bandit_nothing() -> None:
+    for order in (["impression", "click"], ["click", "impression"], ["click"]):
+        t = Tape()
+        name = t.add(0, "z", shown="abc", variant="zz")
+        for n, kind in enumerate(order):
+            t.add(5 + n, "a", kind, shown="", request_id=name)
+        assert t.play(method="bandit", **IMPRESSION).tally().earned == {}, order
+
+
+@pytest.mark.parametrize("first", [5, 10])
+def test_the_past_ends_at_the_earliest_list_whichever_comes_first(first: int) -> None:
+    t = Tape()
+    t.add(first, "z", shown="abc")
+    last = t.add(15 - first, "y", shown="de")
+    t.add(7, "k", "purchase", shown="", value=9.0, variant=None)
+    t.add(20, "-", "impression", shown="", request_id=last)
+    assert unit_of(t.play(**IMPRESSION)).before[:2] == (0.0, 0.0)
+
+
+def test_lists_that_were_never_seen_are_not_kept_for_what_was_bought() -> None:
+    t = Tape()
+    for n in range(60):
+        name = t.add(10 * n, "z", shown="abc")
+        t.add(10 * n + 1, "a", "purchase", shown="", request_id=name, value=1.0, variant=None)
+    [part] = t.play(**IMPRESSION)._partitions.values()
+    [user] = part.units.users._known.values()
+    kept = {id(b.shown) for b in user.bought if b.shown is not None}
+    assert len(user.bought) == 60
+    assert 0 < len(kept) <= 10
+    assert kept <= {id(shown) for shown in user.lists}
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_what_comes_after_a_list_of_the_experiment_is_no_past(named: bool) -> None:
     """Seen or not: the list may have made it, and a covariate that a variant can change hides the effect."""

@@ -80,7 +80,6 @@ class Feeds:
 
     async def leave(self) -> None:
         """The worker stops: take off the topics what says where it is."""
-        with contextlib.suppress(
-            asyncio.TimeoutError, ServiceError, NotReady
-        ):  # one whose producer has not started has said nothing
+        # One whose producer has not started (NotReady) has said nothing.
+        with contextlib.suppress(asyncio.TimeoutError, ServiceError, NotReady):
             await asyncio.wait_for(self._models.leave(), LEAVE_S)

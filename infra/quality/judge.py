@@ -12,9 +12,13 @@ from online_models.base import FloatArray
 from online_models.expected import NAMES, expected
 from online_models.metrics import K
 
+from .beside import shared
 from .plan import Plan
 
 Floats = npt.NDArray[np.float32]
+
+_SUMS = np.dtype([("listed", "f8"), ("wanted", "f8"), ("lists", "i8"), ("most", "i8")])
+"""Of the lists so far: summed shares, how many they are, and the most items that one could have named."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,17 @@ class Verdict:
 
 
 class Judge:
-    """Sees the rankings of one run, and the events as they are learned."""
+    """Sees the rankings of one run, and the events as they are learned. The rankings may be shown to it in a fork (`beside`)."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.values: Floats = np.full((len(plan), len(NAMES)), np.nan, np.float32)
-        self.known: Floats = self.values.copy()
-        self._shown = np.zeros(len(plan.items), np.bool_)
+        self.values: Floats = shared((len(plan), len(NAMES)), np.float32)
+        self.known: Floats = shared((len(plan), len(NAMES)), np.float32)
+        self.values[:] = self.known[:] = np.nan
+        self._shown = shared((len(plan.items),), np.bool_)
+        self._sums = shared((), _SUMS)
         self._count = np.zeros(len(plan.items), np.int64)
-        self._events = self._most = 0
-        self._listed = self._wanted = 0.0
-        self._lists = 0
+        self._events = 0
 
     def look(self, query: int, items: Sequence[str], scores: FloatArray) -> None:
         """Judge the answer to a query: ``items``, best first, and their scores, in which level items are the same.
@@ -70,12 +74,13 @@ class Judge:
         self._note(numbers[:K], known, seen)
 
     def _note(self, top: npt.NDArray[np.int64], known: npt.NDArray[np.int64], seen: int) -> None:
+        sums = self._sums
         self._shown[top] = True
-        self._most = max(self._most, seen)
+        sums["most"] = max(sums["most"], seen)
         if len(top) and len(known) and self._events:
-            self._listed += float(self._count[top].mean()) / self._events
-            self._wanted += float(self._count[known].mean()) / self._events
-            self._lists += 1
+            sums["listed"] += self._count[top].mean() / self._events
+            sums["wanted"] += self._count[known].mean() / self._events
+            sums["lists"] += 1
 
     def passed(self, item: str) -> None:
         """An event on the item has been learned."""
@@ -84,6 +89,7 @@ class Judge:
 
     def verdict(self) -> Verdict:
         """What has been seen so far."""
-        n = max(self._lists, 1)
-        coverage = float(self._shown.sum()) / max(self._most, 1)
-        return Verdict(self.values, self.known, coverage, self._listed / n, self._wanted / n)
+        sums = self._sums
+        n = max(int(sums["lists"]), 1)
+        coverage = float(self._shown.sum()) / max(int(sums["most"]), 1)
+        return Verdict(self.values, self.known, coverage, float(sums["listed"]) / n, float(sums["wanted"]) / n)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -20,12 +22,16 @@ from streams.experiments import EVERYBODYS, Assignment, Experiments, Treatment
 from streams.learned import EventWindow
 from streams.pipeline import Pipeline
 
+from .beside import beside
 from .judge import Judge, Verdict
 from .plan import Plan
 from .reader import Reader
 
 LENGTH = 50
 """Of the lists that are judged at 20: some of the items may be passed over, and items level with the twentieth matter."""
+
+Numbered = tuple[int, tuple[Event, Source]]
+"""An event of a stream, with its number."""
 
 Progress = Callable[[int, int], None]
 """Events done, and events in all."""
@@ -71,34 +77,36 @@ class Setup:
 
 def by_tracks(plan: Plan, setup: Setup, frozen: bool, progress: Progress) -> tuple[Verdict, Verdict | None]:
     """Learn every event after it was asked about: the prequential track. With ``frozen`` the other one, too: before a period is learned,
-    a reader that learns nothing of it is asked the same."""
+    a reader that learns nothing of it is asked the same, on another core if there is one."""
     pipeline = setup.pipeline()
     pipeline.rating_max = plan.rating_max
     live, still = Judge(plan), Judge(plan)
     stream, query = enumerate(plan.read()), 0
     for period, (begin, end) in enumerate(pairwise(plan.bounds)):
         setup.begin(pipeline, period)
-        events: Iterable[tuple[int, tuple[Event, Source]]] = islice(stream, end - begin)
+        events: Iterable[Numbered] = islice(stream, end - begin)
         if frozen:
             events = list(events)
-            _still(plan, Reader(pipeline, setup.treatment), still, events, query)
-        for n, (event, source) in events:
-            [outcome] = pipeline.process([(event, source)])
-            if query < len(plan) and plan.event[query] == n:
-                assert outcome.scores is not None  # noqa: S101
-                live.look(query, outcome.fresh, outcome.scores)
-                query += 1
-            if not outcome.duplicate:
-                for judge in (live, still):
-                    judge.passed(event.item_id)
-            progress(n + 1, plan.events)
+        with (
+            beside(partial(_still, plan, Reader(pipeline, setup.treatment), still, events, query))
+            if frozen
+            else nullcontext()
+        ):
+            for n, (event, source) in events:
+                [outcome] = pipeline.process([(event, source)])
+                if query < len(plan) and plan.event[query] == n:
+                    assert outcome.scores is not None  # noqa: S101
+                    live.look(query, outcome.fresh, outcome.scores)
+                    query += 1
+                if not outcome.duplicate:
+                    for judge in (live, still):
+                        judge.passed(event.item_id)
+                progress(n + 1, plan.events)
     return live.verdict(), still.verdict() if frozen else None
 
 
-def _still(
-    plan: Plan, reader: Reader, judge: Judge, events: Iterable[tuple[int, tuple[Event, Source]]], query: int
-) -> None:
-    """Put a period's queries to models that stand still."""
+def _still(plan: Plan, reader: Reader, judge: Judge, events: Iterable[Numbered], query: int) -> None:
+    """Put a period's queries, from number ``query`` on, to models that stand still."""
     for n, (event, source) in events:
         if plan.kept is not None and not plan.kept[n]:
             continue

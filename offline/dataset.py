@@ -60,17 +60,17 @@ class Sessions:
         return Trained(int(self.times.min()), int(self.times.max()), len(self.times))
 
 
-def sessions_of(log: Log, collapse: bool = True) -> Sessions:
-    """The log's sessions in order of their last events.
+def sessions_of(log: Log) -> Sessions:
+    """The log's sessions in order of their last events, as workers ask with them.
 
-    ``collapse`` drops an item that follows itself: the list for the next event never holds the item that the user is on.
+    Unless the log's ``repeats`` count, an item that follows itself is left out: no list then holds the item that the user is on.
     """
     order = np.lexsort((np.arange(len(log)), log.sessions))
     starts = np.flatnonzero(np.diff(log.sessions[order], prepend=-1))
     found = Sessions(
         log.items[order], log.times[order], np.append(starts, len(log)).astype(np.int64), log.users[order[starts]]
     )
-    if collapse:
+    if not log.repeats:
         again = np.diff(found.items, prepend=-1) == 0
         again[found.starts[:-1]] = False
         found = found.keep(~again)

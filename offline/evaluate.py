@@ -59,7 +59,8 @@ def ranks(model: SessionModel, sessions: Sessions, since_ms: int | None = None, 
     """The rank of each event's item in the list that the events before it in the session lead to.
 
     ``sessions.items`` are the model's rows, -1 for what it does not know: such an event is passed over as context and missed
-    as a target, as is one whose score is no finite number. Only targets from ``since_ms`` on count.
+    as a target, as is one whose score is no finite number. Only targets from ``since_ms`` on count. The list is of all items, with
+    the one that the user is on: that one is a target where repeats count (`offline.dataset.sessions_of`), and else takes up a place.
     """
     owner = sessions.owner
     known = sessions.items >= 0

@@ -51,7 +51,8 @@ class NoEvents(InputError):
 class Log:
     """Events in order of time (ties as they came). ``users``, ``items`` and ``sessions`` [events] are numbers from 0,
     users and items in order of first appearance; ``times`` [events] are ms since the epoch. ``refused``: records that are no
-    events; ``repeated``: events that came again.
+    events; ``repeated``: events that came again. ``repeats``: whether an item that follows itself in a session is an event like
+    any other, to learn and to be judged by.
     """
 
     users: Ints
@@ -62,6 +63,7 @@ class Log:
     item_ids: list[str]
     refused: int = 0
     repeated: int = 0
+    repeats: bool = False
 
     def __len__(self) -> int:
         return len(self.times)
@@ -94,9 +96,10 @@ def read(
     gap_ms: int = GAP_MS,
     excerpt: Excerpt | None = None,
     look: Callable[[], None] = lambda: None,
+    repeats: bool = False,
 ) -> Log:
     """The log at ``path``: a file (JSON Lines, .gz, Parquet) or a folder of Parquet files, the archive; of a folder only the
-    ``excerpt``, if there is one.
+    ``excerpt``, if there is one. ``repeats``: see `Log`.
 
     ``look`` is called again and again; what it raises ends the reading. Raises InputError where there is no log or it is
     damaged, NoEvents where nothing in it teaches.
@@ -124,7 +127,7 @@ def read(
     once = _once(np.frombuffer(ids, np.uint64))
     return arranged(
         np.frombuffer(times, np.int64)[once], users.array()[once], items.array()[once], sessions.array()[once],
-        users.names, items.names, sessions.known.get(""), gap_ms, refused, len(times) - len(once),
+        users.names, items.names, sessions.known.get(""), gap_ms, refused, len(times) - len(once), repeats,
     )  # fmt: skip
 
 
@@ -146,7 +149,7 @@ def _once(ids: NDArray[np.uint64]) -> Ints:
 
 def arranged(
     times: Ints, users: Ints, items: Ints, sessions: Ints, user_ids: list[str], item_ids: list[str],
-    no_session: int | None = None, gap_ms: int = GAP_MS, refused: int = 0, repeated: int = 0,
+    no_session: int | None = None, gap_ms: int = GAP_MS, refused: int = 0, repeated: int = 0, repeats: bool = False,
 ) -> Log:  # fmt: skip
     """Events in any order as a `Log`: stably sorted by time, numbered by first appearance, sessions cut.
 
@@ -157,7 +160,7 @@ def arranged(
     users, user_ids = _by_appearance(users[order], user_ids)
     items, item_ids = _by_appearance(items[order], item_ids)
     cut = _cut(times, users, sessions[order], no_session, gap_ms)
-    return Log(users, items, cut, times, user_ids, item_ids, refused, repeated)
+    return Log(users, items, cut, times, user_ids, item_ids, refused, repeated, repeats)
 
 
 def _cut(times: Ints, users: Ints, named: Ints, no_session: int | None, gap_ms: int) -> Ints:

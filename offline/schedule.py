@@ -182,7 +182,7 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
         need = max(plan.fewest, math.ceil(plan.gate.queries / plan.job.holdout))
         return "waited", f"no events yet, about {need:,} are needed"
     version = manifest.version if manifest is not None else ""
-    judged = mark(plan.job, plan.catalogue, version, plan.gate)
+    judged = mark(plan.job, plan.catalogue, version, plan.gate, found.repeats)
     new = int((found.times > state.seen_ms).sum())
     if new < plan.fewest and state.refused in ("", judged):
         return "waited", f"{new:,} new events, {plan.fewest:,} are worth a round"
@@ -194,7 +194,7 @@ def _round(plan: Plan, announce: Callable[[Announcement], None], stop: Event) ->
     if short := _short(found, config.holdout, plan.gate.queries, beside):
         return "waited", short
     stopped("before it trained")
-    made = mark(plan.job, plan.catalogue, version if parent is not None else "")
+    made = mark(plan.job, plan.catalogue, version if parent is not None else "", repeats=found.repeats)
     out = plan.folder / f"candidate-{found.times[-1]}-{made}"
     _clean(plan.folder, {out.name, out.name + ".checkpoint", state.live, *([live.name] if live is not None else [])})
     if not out.exists():  # else a round before this one could not publish it, or other limits of the gate refused it

@@ -50,16 +50,21 @@ class State(msgspec.Struct, frozen=True):
         temporary.replace(folder / STATE)
 
 
-def mark(job: JobConfig, catalogue: Path | None, live: str, gate: GateConfig | None = None) -> str:
-    """Eight letters that are others for another model, other settings, another catalogue or another live version (empty: none).
+def mark(
+    job: JobConfig, catalogue: Path | None, live: str, gate: GateConfig | None = None, repeats: bool = False
+) -> str:
+    """Eight letters that are others for another model, other settings, another catalogue or another live version (empty: none), and
+    where ``repeats`` count.
 
     >>> mark(JobConfig(), None, "") == mark(msgspec.convert({"train": {"threads": 1}}, JobConfig), None, "")
     True
     >>> mark(JobConfig(), None, "") == mark(JobConfig(model="sasrec"), None, "")
     False
+    >>> mark(JobConfig(), None, "") == mark(JobConfig(), None, "", repeats=True)
+    False
     """
     plain: dict[str, Any] = msgspec.to_builtins(job)
     for name in _WHERE:
         del plain["train"][name]
-    whole = [plain, str(catalogue), live, msgspec.to_builtins(gate)]
+    whole = [plain, str(catalogue), live, msgspec.to_builtins(gate), *(["repeats"] if repeats else [])]
     return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:8]

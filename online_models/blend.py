@@ -149,7 +149,7 @@ class Blend:
         self.lr, self.eps = lr, eps
         self.more = more
         self.hidden = hidden or Hidden(features, features, 0)
-        start = start or plain(("",) * features, contexts)
+        start = start or plain(("",) * features, ("",) * contexts)
         self._start: npt.NDArray[np.float64] = np.rint(start.weights / W_UNIT) * W_UNIT
         self.weights = self._start.copy()
         self.squares: npt.NDArray[np.float64] = np.rint(start.squares / G_UNIT**2) * G_UNIT**2

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import FloatArray
+from .errors import ArtefactError
 
 WORTH = 1_000
 """Moments that the shipped weights count as."""
@@ -59,25 +61,37 @@ def prior(features: Sequence[str]) -> FloatArray:
     return out
 
 
-def plain(features: Sequence[str], contexts: int) -> Start:
+def plain(features: Sequence[str], contexts: Sequence[str]) -> Start:
     """`prior` in every context, and nothing learned."""
-    weights = np.zeros((contexts, len(features)))
+    weights = np.zeros((len(contexts), len(features)))
     weights[0] = prior(features)
     return Start(weights, np.zeros(len(features)))
 
 
-def shipped(features: Sequence[str], contexts: int, found: dict[str, Any] | None = None) -> Start:
-    """The shipped weights (or those ``found``) of the features that they know, `plain` ones of the others. Raises ValueError for those of
-    another number of contexts."""
+def shipped(features: Sequence[str], contexts: Sequence[str], found: dict[str, Any] | None = None) -> Start:
+    """The shipped weights (or those ``found``) of the features that they know, `plain` ones of the others. Raises ArtefactError for those
+    of other contexts, or of the same in another order."""
     start, found = plain(features, contexts), found or _shipped()
-    if len(found["contexts"]) != contexts:
-        raise ValueError(
-            f"expected weights of {contexts} contexts, got {len(found['contexts'])}; make them anew with `python -m tests.bench start`"
-        )
+    _refuse_other(contexts, found["contexts"])
     for i, name in enumerate(features):
         if name in found["weights"]:
             start.weights[:, i], start.squares[i] = found["weights"][name], found["squares"][name]
     return start
+
+
+def _refuse_other(contexts: Sequence[str], theirs: Sequence[str]) -> None:
+    """Raise ArtefactError at the first context that is another one there: it would get that one's weights."""
+    for place, (ours, other) in enumerate(zip_longest(contexts, theirs)):
+        if ours != other:
+            raise ArtefactError(
+                f"starting weights of {len(contexts)} contexts, at place {place} {_quoted(ours)}",
+                f"those of {len(theirs)}, there {_quoted(other)}",
+                'make them anew with `python -m tests.bench start`, or set [pipeline.blend] start = "plain"',
+            )
+
+
+def _quoted(name: str | None) -> str:
+    return "none" if name is None else repr(name)
 
 
 @cache

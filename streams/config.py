@@ -30,7 +30,8 @@ class SessionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``consumed``: ``auto`` leaves out what the user has rated and the item that the user is on (the last, unless bought);
     ``all`` leaves out every item of the user's history, ``none`` nothing. ``repeats``: the same item again at once is something to
-    foresee, too, and ``auto`` lists the item that the user is on. ``deny_*``: never listed."""
+    foresee, too, ``auto`` lists the item that the user is on, and deep models are trained, judged and asked with sessions that hold it
+    twice. ``deny_*``: never listed."""
 
     consumed: Literal["auto", "all", "none"] = "auto"
     repeats: bool = False

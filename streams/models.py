@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from online_models.base import Arrays, IntArray, Observation, Scratch, Source
-from online_models.blend import CONTEXTS, Blend
+from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
 from online_models.by_category import ByCategory
 from online_models.covisitation import CoVisitation
 from online_models.deep import Deep
@@ -102,7 +102,7 @@ class Models:
             len(self.features),
             b.lr,
             b.eps,
-            STARTS[b.start](self.features, CONTEXTS),
+            STARTS[b.start](self.features, CONTEXT_NAMES),
             units,
             len(self.beside.names),
         )

@@ -124,7 +124,7 @@ class UserState:
         self.session_id: str | None = None
         self.sequence: list[int] = []
         """Rows of the items of the session's latest events, oldest first: from `SessionConfig.recent` of a long one to twice as many. An
-        item that follows itself stands there once, as in training, unless `FilterConfig.repeats`."""
+        item that follows itself stands there once, unless `FilterConfig.repeats`: training follows the same setting."""
         self.types: dict[str, int] = {}
         self.value: float | None = None
         self.context: dict[str, str] = {}

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from infra.cli.helps import Command
 from infra.cli.publish_model import in_use
+from infra.cli.train import read
 from infra.records import when
 from infra.settings import Settings, with_settings
 from online_models import embeddings
@@ -75,12 +76,11 @@ def command(
     Exit status 1, with the numbers, when it must not be published.
     """
     from infra import archive
-    from offline import gate, log
+    from offline import gate
 
     if live is not None and popularity:
         raise click.UsageError("--live and --popularity exclude one another")
-    weights, gap_ms = settings.pipeline.weights, settings.pipeline.sessions.gap_s * 1000
-    events = log.read(log_path or archive.default_folder(settings), [k for k, w in weights.items() if w > 0], gap_ms)
+    events = read(settings, log_path or archive.default_folder(settings))
     config = gate.GateConfig(margin=margin)
     with _beside(live, popularity, settings) as other:
         verdict = gate.judge(embeddings.verify(folder), events, other, config)

@@ -14,7 +14,7 @@ from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.signals import until_told
-from infra.cli.train import config_of
+from infra.cli.train import config_of, read
 from infra.drifts import FIGURES, drifts
 from infra.settings import Settings, with_settings
 from streams.contracts.models import SLOT
@@ -77,20 +77,16 @@ def command(
     Where `headrace archive` runs on the same folder, that one archives. A round that fails is told in one line, and the next
     one comes. SIGTERM and Ctrl-C stop the service; a training that they cut off leaves a checkpoint.
     """
-    from offline import log, schedule
+    from offline import schedule
     from offline.gate import GateConfig
 
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("headrace").setLevel(logging.INFO)
-    teaching = [kind for kind, weight in settings.pipeline.weights.items() if weight > 0]
-    gap_ms = settings.pipeline.sessions.gap_s * 1000
     job = config_of(model, values, {"device": device})
     with until_told() as (stop, interrupted):
         plan = schedule.Plan(
             folder=settings.data_dir / f"{settings.topic_prefix}offline" / SLOT,
-            read=lambda excerpt, look: log.read(
-                log_path or _archived(settings, stop.is_set), teaching, gap_ms, excerpt, look
-            ),
+            read=lambda excerpt, look: read(settings, log_path or _archived(settings, stop.is_set), excerpt, look),
             to=to or default_place(settings),
             job=job,
             gate=GateConfig(margin=margin),

@@ -18,6 +18,8 @@ from infra.settings import Settings, with_settings
 from online_models.errors import InputError
 
 if TYPE_CHECKING:
+    from offline.excerpt import Excerpt
+    from offline.log import Log
     from offline.train import Progress
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -65,14 +67,12 @@ def command(
 
     The newest tenth of the events is left for `headrace gate`, the tenth before it decides when to stop.
     """
-    from offline import job, log
+    from offline import job
 
     config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
     if out is not None:
         job.refuse_existing(out)
-    weights = settings.pipeline.weights
-    gap_ms = settings.pipeline.sessions.gap_s * 1000
-    found = log.read(log_path, [kind for kind, weight in weights.items() if weight > 0], gap_ms)
+    found = read(settings, log_path)
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
     with _told(), _interruptible(job.checkpoint_of(folder), resume), progress_bar() as progress:
         result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
@@ -121,6 +121,17 @@ def config_of(model: str, values: tuple[str, ...], trainer: dict[str, Any]) -> A
         return msgspec.convert(own | {"train": trainer, "settings": of_model}, JobConfig)
     except msgspec.ValidationError as error:
         raise InputError("settings as documented in docs/offline.md", str(error), "correct --set") from error
+
+
+def read(
+    settings: Settings, path: Path, excerpt: Excerpt | None = None, look: Callable[[], None] = lambda: None
+) -> Log:
+    """The log at ``path`` as workers of these settings learn it: the same types teach, the same sessions are asked with."""
+    from offline import log
+
+    pipeline = settings.pipeline
+    teaching = [kind for kind, weight in pipeline.weights.items() if weight > 0]
+    return log.read(path, teaching, pipeline.sessions.gap_s * 1000, excerpt, look, pipeline.filters.repeats)
 
 
 class _Echo(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_sessions_of_a_log_and_repeats() -> None:
         ["a", "b", "c"],
     )
     assert lists(dataset.sessions_of(found)) == [[1], [0, 2]]
-    assert lists(dataset.sessions_of(found, collapse=False)) == [[1, 1], [0, 0, 2, 2]]
+    assert lists(dataset.sessions_of(replace(found, repeats=True))) == [[1, 1], [0, 0, 2, 2]]
 
 
 def test_pick_and_keep() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from online_models.blend import CONTEXT_NAMES, CONTEXTS, G_UNIT, W_UNIT, Blend
+from online_models.errors import ArtefactError
 from online_models.start import DIGITS, WORTH, Learned, Start, _shipped, mean, plain, prior, shipped, write
 from streams.config import BlendConfig, PipelineConfig
 from streams.pipeline import Pipeline
@@ -56,9 +57,27 @@ def test_what_is_shipped_follows_the_sources_that_lead_somewhere() -> None:
         assert always[name] > 0.0, name
 
 
-def test_weights_of_other_contexts_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected weights of 3 contexts, got 2; make them anew"):
-        shipped(FEATURES, 3, mean([learned(0.5, 100)], NAMES))
+@pytest.mark.parametrize(
+    ("contexts", "said"),
+    [
+        ((*NAMES, "never"), "3 contexts, at place 2 'never', got those of 2, there none"),
+        (NAMES[:1], "1 contexts, at place 1 none, got those of 2, there 'sometimes'"),
+        (("always", "often"), "2 contexts, at place 1 'often', got those of 2, there 'sometimes'"),
+        (NAMES[::-1], "2 contexts, at place 0 'sometimes', got those of 2, there 'always'"),
+    ],
+    ids=["one more", "one less", "another name", "another order"],
+)
+def test_weights_of_other_contexts_are_refused(contexts: tuple[str, ...], said: str) -> None:
+    """Each would get the weights of the one that had its place."""
+    with pytest.raises(ArtefactError, match=f"expected starting weights of {said}; make them anew"):
+        shipped(FEATURES, contexts, mean([learned(0.5, 100)], NAMES))
+
+
+def test_a_context_that_was_renamed_does_not_get_what_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.models.CONTEXT_NAMES", (*CONTEXT_NAMES[:-1], "bought"))
+    with pytest.raises(ArtefactError, match="at place 36 'bought', got those of 37, there 'converted'"):
+        Pipeline()
+    Pipeline(PipelineConfig(blend=BlendConfig(start="plain")))
 
 
 def test_a_snapshot_that_began_with_other_weights_is_of_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +91,13 @@ def test_a_snapshot_that_began_with_other_weights_is_of_other_settings(monkeypat
 
 def test_features_are_taken_by_name_and_those_unknown_start_plainly() -> None:
     found = mean([learned(0.5, 100)], NAMES)
-    start = shipped(("count", "mf.log_rank", "knn.log_rank"), 2, found)
+    start = shipped(("count", "mf.log_rank", "knn.log_rank"), NAMES, found)
     assert start.weights.tolist() == [[0.0, 0.25, 0.5], [0.0, 0.0, -0.5]]
     assert start.squares.tolist() == [0.0, 0.0, 0.5 * WORTH]
 
 
 def test_plain_weights_trust_ranks_and_nothing_else() -> None:
-    start = plain(FEATURES, 2)
+    start = plain(FEATURES, NAMES)
     assert start.weights.tolist() == [[0.5, 0.0, 0.0, 0.0], [0.0] * 4]
     assert not start.squares.any()
     assert prior(("entry-2000.log_rank", "deep.log_rank", "deep.ratio")).tolist() == pytest.approx([0.1, 0.4, 0.0])
@@ -114,6 +133,6 @@ def test_weights_and_sums_start_on_the_grid_that_steps_are_on() -> None:
 @pytest.mark.parametrize("start", ["shipped", "plain"])
 def test_the_setting_says_which(start: str) -> None:
     k = Pipeline(PipelineConfig(blend=BlendConfig(start=start))).knowledge  # type: ignore[arg-type]
-    wanted = {"shipped": shipped, "plain": plain}[start](k.features, CONTEXTS)
+    wanted = {"shipped": shipped, "plain": plain}[start](k.features, CONTEXT_NAMES)
     np.testing.assert_allclose(k.blend.weights, wanted.weights, atol=W_UNIT)
     np.testing.assert_allclose(k.blend.squares, wanted.squares, atol=G_UNIT**2)

@@ -50,11 +50,12 @@ def test_what_comes_again_stands_there_again_and_of_a_long_session_the_older_hal
     assert ["".join(s) for s in sequences] == ["a", "aa", "aab", "aabb"]
 
 
-def test_what_is_kept_of_a_session_is_what_training_makes_of_it() -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+def test_what_is_kept_of_a_session_is_what_training_makes_of_it(repeats: bool) -> None:
     items = "abbacca"
-    _, _, sequences = play(items, PipelineConfig())
+    _, _, sequences = play(items, PipelineConfig(filters=FilterConfig(repeats=repeats)))
     none = np.zeros(7, np.int64)
-    log = Log(none, np.array([ord(i) for i in items]), none, np.arange(7), ["ann"], [])
+    log = Log(none, np.array([ord(i) for i in items]), none, np.arange(7), ["ann"], [], repeats=repeats)
     assert "".join(sequences[-1]) == "".join(map(chr, dataset.sessions_of(log).items))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from online_models.base import BOUGHT, CARTED, LIKED, RATED
-from online_models.blend import CONTEXTS, Blend
+from online_models.blend import CONTEXT_NAMES, CONTEXTS, Blend
 from online_models.hidden import Hidden
 from online_models.matrix_factorization import MatrixFactorization
 from online_models.start import shipped
@@ -70,7 +70,7 @@ def test_factors_and_weights_are_the_sums_of_the_steps_that_were_sent() -> None:
     more = units.more, units.extra
     hidden = Hidden(units.first, units.at, units.units, settings.units_lr, seed=k.config.seed, more=more)
     blend = Blend(
-        CONTEXTS, len(k.features), settings.lr, settings.eps, shipped(k.features, CONTEXTS), hidden, k.blend.more
+        CONTEXTS, len(k.features), settings.lr, settings.eps, shipped(k.features, CONTEXT_NAMES), hidden, k.blend.more
     )
     for row in range(len(k.items)):
         factors.know(row, k.items.hash_of(row))

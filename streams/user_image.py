@@ -35,11 +35,17 @@ _decode = msgspec.msgpack.Decoder(Image).decode
 
 
 def known(sequence: list[int]) -> list[int]:
-    """Rows of a session without those that the item table has forgotten (-1); what follows itself then stands there once."""
+    """Rows of a session without those that the item table has forgotten (-1). An item that follows itself only because of that stands
+    there once; one that did so in the session stays."""
     if min(sequence, default=0) >= 0:
         return sequence
-    left = [row for row in sequence if row >= 0]
-    return [row for n, row in enumerate(left) if n == 0 or left[n - 1] != row]
+    kept = [n for n, row in enumerate(sequence) if row >= 0]
+    last = [-1, *kept]
+    return [
+        sequence[n]
+        for before, n in zip(last, kept, strict=False)
+        if before in (-1, n - 1) or sequence[before] != sequence[n]
+    ]
 
 
 def decode_image(raw: bytes) -> Image:

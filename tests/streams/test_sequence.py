@@ -13,7 +13,7 @@ from streams.config import FilterConfig, PipelineConfig, SessionConfig
 from streams.contracts.events import Event, Source
 from streams.contracts.interactions import Interaction
 from streams.pipeline import Pipeline
-from streams.user_image import Image
+from streams.user_image import Image, known
 from streams.user_state import UserState
 from tests.worlds import START
 
@@ -83,6 +83,17 @@ def test_everybody_learns_of_the_session_what_its_owner_knew(items: str) -> None
 def test_a_sequence_is_written_only_where_the_history_does_not_say_it() -> None:
     _, found, _ = play("abcac")
     assert [x.sequence for x in found] == [[], [], [], [], ["a", "b", "c", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "left"),
+    [
+        ([], []), ([-1], []), ([3, 3, 4], [3, 3, 4]), ([-1, 3, -1, -1], [3]), ([3, -1, 3, 4], [3, 4]),
+        ([3, 3, -1, 4, 4, 3], [3, 3, 4, 4, 3]), ([3, -1, -1, 3, 3], [3, 3]), ([0, -1, 0], [0]), ([-1, 0, 0], [0, 0]),
+    ],
+)  # fmt: skip
+def test_only_what_a_forgotten_item_lay_between_stands_once(sequence: list[int], left: list[int]) -> None:
+    assert known(sequence) == left
 
 
 def test_what_the_item_table_has_forgotten_is_in_no_session() -> None:

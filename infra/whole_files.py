@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from secrets import token_hex
 
@@ -13,13 +13,28 @@ from online_models.errors import InputError
 def refuse_inputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Raises InputError where one of the files to write is one that is read, or stands there twice; None, ``-`` and what is no
     file do not matter."""
-    read = {Path(path).resolve() for path in inputs if path is not None}
+    read = {os.path.realpath(path) for path in inputs if path is not None}
     for path in outputs:
         if path is None or str(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
             continue
-        if Path(path).resolve() in read:
+        target = os.path.realpath(path)
+        if Path(target).is_symlink():  # one that leads to itself: all others are followed to their ends
+            raise InputError("a file that can be written", f"{path}, which leads to itself", "choose another name")
+        if target in read:
             raise InputError("files to write besides those to read, each once", str(path), "choose another name")
-        read.add(Path(path).resolve())
+        read.add(target)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """What is no folder below ``folder``, and below the folders that links in it lead to; each folder once. None where it is none."""
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        at = Path(root).stat()
+        if (at.st_dev, at.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((at.st_dev, at.st_ino))
+        yield from (Path(root, name) for name in files)
 
 
 def write_whole(path: Path, content: bytes) -> None:

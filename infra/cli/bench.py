@@ -21,7 +21,7 @@ from infra.quality import ader, bench, logs, plot, tables
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup
 from infra.settings import Settings, settings_file, with_settings
-from infra.whole_files import refuse_inputs, write_whole
+from infra.whole_files import files_below, refuse_inputs, write_whole
 from online_models.errors import InputError
 from streams import recorded_catalogue
 from streams.config import PipelineConfig
@@ -157,7 +157,7 @@ def _read(names: tuple[str, ...], data: Path | None, model: Path | None) -> list
     """Files that may be meant."""
     files = [Path(folder, name) for name in names for folder in ((".", data) if data is not None else (".",))]
     for folder in (model, *(ader.folder_of(name, data) for name in names if name in ader.SETS)):
-        files += folder.rglob("*") if folder is not None else ()
+        files += files_below(folder) if folder is not None else ()
     return files
 
 

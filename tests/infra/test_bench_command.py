@@ -172,3 +172,15 @@ def test_what_is_neither_a_set_nor_a_log_is_told_what_there_is(tmp_path: Path) -
     table.write_text("visitor,sku,time\nu,i,1400000000\n")
     found = str(bench("--set", table).exception)
     assert f"got 0 valid events in {table}; make a log of other files first: `headrace import csv {table} -o" in found
+
+
+@pytest.mark.parametrize("kept", ["DIGINETICA/period_1.txt.gz", "DIGINETICA/linked/notes", "models/1/vectors"])
+def test_nothing_below_the_folders_that_it_reads_is_written_over(data: Path, tmp_path: Path, kept: str) -> None:
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "DIGINETICA" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "DIGINETICA")
+    (tmp_path / kept).write_bytes(b"of before")
+    args = ("--set", "ader-diginetica", "--data", data, "--model", tmp_path / "models")
+    assert "choose another name" in refusal(*args, "--json", tmp_path / kept)
+    assert (tmp_path / kept).read_bytes() == b"of before"

@@ -140,3 +140,18 @@ def test_settings_and_sums_are_not_written_over_either(log: Path, tmp_path: Path
         done = CliRunner().invoke(cli, command)
         assert "choose another name" in str(done.exception), command
     assert (config.read_text(), (data / "log2.jsonl").read_bytes()) == ("", before)
+
+
+@pytest.mark.parametrize("kept", ["items.jsonl", "x.yaml", "model/manifest.json", "model/linked/vectors"])
+def test_nothing_else_that_a_replay_reads_is_written_over(log: Path, tmp_path: Path, kept: str) -> None:
+    for folder in ("model", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "model" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "model")
+    (tmp_path / kept).write_bytes(b"of before")
+    inputs = {"--catalogue": "items.jsonl", "--experiment": "x.yaml", "--model": "model"}
+    given = [word for option, name in inputs.items() for word in (option, str(tmp_path / name))]
+    for option in ("--recs-out", "--published", "--report"):
+        done = CliRunner().invoke(cli, ["replay", str(log), *given, option, str(tmp_path / kept)])
+        assert f"{tmp_path / kept}; choose another name" in str(done.exception), option
+    assert (tmp_path / kept).read_bytes() == b"of before"

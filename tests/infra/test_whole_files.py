@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.whole_files import refuse_inputs, write_whole
+from infra.whole_files import files_below, refuse_inputs, write_whole
 from online_models.errors import InputError
 
 LARGE = 1 << 20
@@ -80,3 +80,28 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     for outputs in ((log,), (None, str(link)), (other, other), (tmp_path / "." / "log.jsonl",)):
         with pytest.raises(InputError, match="expected files to write besides those to read, each once, got"):
             refuse_inputs(outputs, (log,))
+
+
+def test_a_link_that_leads_to_itself_is_no_file_to_write_and_none_to_read(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    refuse_inputs((tmp_path / "out",), (loop,))
+    with pytest.raises(InputError, match=r"a file that can be written, got .*, which leads to itself"):
+        refuse_inputs((loop,), ())
+
+
+def test_files_behind_links_are_below_a_folder_however_the_links_go_round(tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    for path in (folder / "a" / "b", other / "c"):
+        path.mkdir(parents=True)
+        (path / "file").touch()
+    (folder / "link").symlink_to(other)
+    (folder / "twice").symlink_to(other / "c")
+    (other / "back").symlink_to(folder)
+    (other / "to file").symlink_to(folder / "a" / "b" / "file")
+    (folder / "loop").symlink_to(folder / "loop")
+    found = list(files_below(folder))
+    assert len(found) == len(set(found)) == 4
+    ends = {folder / "a" / "b" / "file", other / "c" / "file", folder / "loop"}
+    assert {Path(os.path.realpath(path)) for path in found} == ends
+    assert list(files_below(tmp_path / "none")) == []

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from infra.cli import cli
 from online_models.errors import InputError
+from tests.integration.stream_support import until
 from tests.streams.test_drift_in_the_path import laps
 from tests.worlds import shop_log
 
@@ -80,6 +81,27 @@ def test_ctrl_c_ends_it_at_once(log: Path) -> None:
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.wait() == 130
     assert "Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize("before", [None, b"of another day"])
+def test_sigterm_in_the_middle_leaves_no_half_of_a_file(tmp_path: Path, before: bytes | None) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "out" / "lists.jsonl"
+    log.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in shop_log(20_000)))
+    out.parent.mkdir()
+    if before is not None:
+        out.write_bytes(before)
+    args = ["replay", str(log), "--recs-out", str(out)]
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *args], stderr=subprocess.PIPE, text=True)
+    try:
+        until(
+            lambda: any(p.stat().st_size for p in out.parent.glob(".lists.jsonl.*")), 120, lambda: "nothing is written"
+        )
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (128 + signal.SIGTERM, "")
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == ({out.name: before} if before else {})
 
 
 def test_published_records_name_the_topic_of_the_settings(log: Path, tmp_path: Path) -> None:

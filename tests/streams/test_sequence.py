@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import msgspec
 import numpy as np
 import pytest
@@ -57,6 +59,19 @@ def test_what_is_kept_of_a_session_is_what_training_makes_of_it(repeats: bool) -
     none = np.zeros(7, np.int64)
     log = Log(none, np.array([ord(i) for i in items]), none, np.arange(7), ["ann"], [], repeats=repeats)
     assert "".join(sequences[-1]) == "".join(map(chr, dataset.sessions_of(log).items))
+
+
+def test_of_a_default_session_the_newest_half_is_kept_whenever_it_is_full() -> None:
+    """As many items as `recent`, in the order in which they came, each time that there are twice as many."""
+    recent = SessionConfig().recent
+    items = (string.ascii_letters + string.digits)[: 3 * recent + 1]
+    assert len(items) > 3 * recent
+    _, _, sequences = play(items, PipelineConfig())
+    found = ["".join(s) for s in sequences]
+    assert found[2 * recent - 2] == items[: 2 * recent - 1], "all of it, until there are twice as many"
+    assert found[2 * recent - 1] == items[recent : 2 * recent]
+    assert found[3 * recent - 2] == items[recent : 3 * recent - 1]
+    assert found[3 * recent - 1 :] == [items[2 * recent : 3 * recent], items[2 * recent :]]
 
 
 def test_encoders_step_as_far_as_a_default_session_goes() -> None:

@@ -25,6 +25,8 @@ from streams.explain import explain
 from streams.replay import Replay
 
 PATIENCE_S = 10.0
+TOGETHER = "in combination"
+"""Head of what comes through the hidden units."""
 
 
 @click.command(
@@ -127,6 +129,12 @@ def show(found: Explanation, top: int) -> None:
         console.print(f"under {escape(exposure.name)}/{escape(exposure.variant)}", highlight=False)
     console.print(_groups(found))
     console.print(_features(found, top) if top else "", end="\n" if top else "")
+    console.print(
+        f"{TOGETHER}: the part of what a feature adds that depends on other features too (the blend's hidden units); the rest is its "
+        "value times its weight",
+        highlight=False,
+        soft_wrap=True,
+    )
     contexts = ", ".join(f"{each.name} {each.contribution:+.3f}" for each in found.contexts)
     console.print(f"contexts: {contexts}", highlight=False, soft_wrap=True)
 
@@ -134,7 +142,7 @@ def show(found: Explanation, top: int) -> None:
 def _groups(found: Explanation) -> Table:
     table = Table()
     table.add_column("group")
-    for name in ("place", "adds", "of it by hidden units", "share", "above the mean"):
+    for name in ("place", "adds", TOGETHER, "share", "above the mean"):
         table.add_column(name, justify="right")
     for g in found.groups:
         if g.contribution or g.place:
@@ -151,7 +159,7 @@ def _groups(found: Explanation) -> Table:
 def _features(found: Explanation, top: int) -> Table:
     table = Table()
     table.add_column("feature")
-    for name in ("value", "adds", "of it by hidden units"):
+    for name in ("value", "adds", TOGETHER):
         table.add_column(name, justify="right")
     features = sorted((f for g in found.groups for f in g.features), key=lambda f: -abs(f.contribution))
     for f in features[:top]:

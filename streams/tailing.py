@@ -71,10 +71,6 @@ class Tail:
         if self._consumer is not None:
             await self._consumer.stop()
 
-    async def require(self, topic: str) -> None:
-        """Raise ServiceError unless the broker has this topic too."""
-        await partitions_of(self._consumer, topic)
-
     @property
     def positions(self) -> dict[int, int]:
         """Offset to be read next, by partition."""
@@ -153,6 +149,22 @@ async def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
         raise ServiceError(f"topic {topic!r}", "none of that name", "run `headrace topics create`")
     await consumer._client.add_topic(topic)
     return [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+async def require_topics(brokers: Sequence[str], topics: Iterable[str]) -> None:
+    """Raise ServiceError without a broker, or if it has not all of these topics."""
+    consumer: Any = AIOKafkaConsumer(bootstrap_servers=list(brokers))
+    try:
+        await consumer.start()
+        there = await consumer.topics()
+    except KafkaConnectionError as error:
+        raise ServiceError("a broker", str(error), "start it or correct --broker (HEADRACE_BROKER)") from error
+    finally:
+        await consumer.stop()
+    if missing := [topic for topic in topics if topic not in there]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        remedy = "run `headrace topics create`, or check --topic-prefix"
+        raise ServiceError(f"topic {missing[0]!r}{more}", "none of that name", remedy)
 
 
 async def committed_offsets(brokers: Sequence[str], group: str, topic: str) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """The Faust application: one agent that draws micro-batches, and what has to happen when partitions come and go.
 
-    start      web → snapshot → experiments → tail of `interactions` → catalogue → join the group
+    start      web → are all topics there → snapshot → experiments → tail of `interactions` → catalogue → join the group
     assigned   read `interactions` to its end (the barrier), settle whose the rest is, begin at the committed offsets
     revoked    finish the batch in flight, acknowledge everything that is done, commit
     stop       the same, then a last snapshot
@@ -31,7 +31,7 @@ from streams.interaction_log import WORKER_HEADER, InteractionLog
 from streams.metrics import WorkerMetrics
 from streams.pipeline import Pipeline
 from streams.stores import RedisStore
-from streams.tailing import Tail, committed_offsets
+from streams.tailing import Tail, committed_offsets, require_topics
 from streams.warm_up import warm_up
 from streams.web import WebServer
 
@@ -192,6 +192,7 @@ class Headrace(faust.App):  # type: ignore[misc]
             raise ServiceError(
                 f"a free address {wanted}", str(error), "set --web (HEADRACE_WEB), port 0 picks one"
             ) from None
+        await require_topics(self.options.brokers, self.topic_names.configs())
         log.info("worker %s: http://%s", self.worker, address)
         self.phase = "restoring"
         await self.store.check(REDIS_PATIENCE_S)

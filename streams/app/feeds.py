@@ -38,16 +38,15 @@ class Feeds:
         self._arms, self._knowledge = pipeline.arms, pipeline.knowledge
         self._work: asyncio.Future[object] | None = None
         self._models = ModelFeed.of(brokers, names, pipeline, models, publisher, worker)
-        self._started, self._drift = (items, experiments), names.drift
+        self._started = items, experiments
         self.tails = (items, experiments, *self._models.tails)
         """What they read; whoever owns the feeds stops them."""
 
     async def catch_up_experiments(self) -> None:
-        """Read topic `experiments` to its end, before what was learned is read again, until `catch_up`: it says which models learned
-        it. Raises ServiceError where a topic is missing."""
+        """Read topic `experiments` to its end, before what was learned is read again, until `catch_up`: it says which models
+        learned it."""
         for tail in self._started:
             await tail.start({})
-        await self._started[0].require(self._drift)
         await self._experiments.catch_up()
         self._knowledge.recovering = True
 

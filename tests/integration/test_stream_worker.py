@@ -110,6 +110,8 @@ def test_what_is_missing_is_told_in_one_line(
         data_dir=tmp_path / "data",
         topic_prefix=topic_prefix,
     )
+    if missing == "redis":
+        topics.create(settings, partitions=1)
     before = "import streams.app.agents as a; a.REDIS_PATIENCE_S = 0.5"
     with Worker(settings, tmp_path, before) as worker:
         assert worker.wait() == 1
@@ -117,3 +119,4 @@ def test_what_is_missing_is_told_in_one_line(
     expected = {"topics": "headrace topics create", "broker": "--broker", "redis": "--redis", "port": "--web"}
     assert expected[missing] in line
     assert "Traceback" not in worker.output
+    assert ("http://" in worker.output) == (missing == "redis"), "an address that was never any good"

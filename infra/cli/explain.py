@@ -17,6 +17,7 @@ from rich.table import Table
 
 from infra.cli.bars import quiet
 from infra.cli.helps import Command
+from infra.cli.tables import console
 from infra.settings import Settings, with_settings
 from online_models.errors import InputError, ServiceError
 from streams.contracts.events import MAX_ID
@@ -115,28 +116,28 @@ def _said(error: urllib.error.HTTPError) -> str:
 
 def show(found: Explanation, top: int) -> None:
     """Tables for a person."""
-    console = Console()
+    out = console(highlight=True)
     who = f"{escape(found.item_id)} for {escape(found.user_id)}"
     if found.rank is None or found.score is None or found.mean is None:
-        console.print(f"[bold]{who}[/]: not among the {found.candidates:,} candidates; {escape(found.note or '')}")
+        out.print(f"[bold]{who}[/]: not among the {found.candidates:,} candidates; {escape(found.note or '')}")
         return
-    console.print(
+    out.print(
         f"[bold]{who}[/]: place {found.rank:,} of {found.candidates:,} candidates, score {found.score:.4f} "
         f"(the candidates' mean is {found.mean:.4f})"
     )
-    console.print(f"{escape(found.source or '')}: {escape(found.reason or '')}", highlight=False)
+    out.print(f"{escape(found.source or '')}: {escape(found.reason or '')}", highlight=False)
     for exposure in found.experiments:
-        console.print(f"under {escape(exposure.name)}/{escape(exposure.variant)}", highlight=False)
-    console.print(_groups(found))
-    console.print(_features(found, top) if top else "", end="\n" if top else "")
-    console.print(
+        out.print(f"under {escape(exposure.name)}/{escape(exposure.variant)}", highlight=False)
+    out.print(_groups(found))
+    out.print(_features(found, top) if top else "", end="\n" if top else "")
+    out.print(
         f"{TOGETHER}: the part of what a feature adds that depends on other features too (the blend's hidden units); the rest is its "
         "value times its weight",
         highlight=False,
         soft_wrap=True,
     )
     contexts = ", ".join(f"{each.name} {each.contribution:+.3f}" for each in found.contexts)
-    console.print(f"contexts: {contexts}", highlight=False, soft_wrap=True)
+    out.print(f"contexts: {contexts}", highlight=False, soft_wrap=True)
 
 
 def _groups(found: Explanation) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from infra.cli.helps import Command
 from infra.cli.publish_model import in_use
+from infra.cli.tables import console
 from infra.cli.train import read
 from infra.records import when
 from infra.settings import Settings, with_settings
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from offline.gate import GateConfig, Verdict
     from online_models.embeddings import Artefact
 
-_WIDTH = 160
-"""Of tables that go to a pipe or a file."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -87,7 +85,7 @@ def command(
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(verdict), "accepted": verdict.passed}).decode())
     else:
-        _show(Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False), verdict, config)
+        _show(console(), verdict, config)
     verdict.require()
 
 
@@ -111,21 +109,21 @@ def _beside(live: Path | None, popularity: bool, settings: Settings) -> Iterator
         yield None if announced is None else embeddings.verify(fetched(announced, Path(copies)))
 
 
-def _show(console: Console, verdict: Verdict, config: GateConfig) -> None:
+def _show(out: Console, verdict: Verdict, config: GateConfig) -> None:
     asked = f"{verdict.queries:,} next-item queries since {when(verdict.since_ms)}"
-    console.print(f"{verdict.version} beside {verdict.against}: {asked}", soft_wrap=True)
+    out.print(f"{verdict.version} beside {verdict.against}: {asked}", soft_wrap=True)
     quality = _table("metric", "candidate", "the other", "difference", f"{config.confidence:.0%} interval", "allowed")
     for name, d in verdict.differences.items():
         interval = f"{d.low:+.4f} … {d.high:+.4f}"
         allowed = f"{-config.margin * d.other:+.4f}"
         quality.add_row(name, f"{d.candidate:.4f}", f"{d.other:.4f}", f"{d.mean:+.4f}", interval, allowed)
     if verdict.differences:
-        console.print(quality)
+        out.print(quality)
     sanity = _table("of the candidate alone", "found", "allowed")
     for row in _checks(verdict.sanity, config):
         sanity.add_row(*row)
-    console.print(sanity)
-    console.print(_told(verdict, config), soft_wrap=True)
+    out.print(sanity)
+    out.print(_told(verdict, config), soft_wrap=True)
 
 
 def _told(verdict: Verdict, config: GateConfig) -> str:

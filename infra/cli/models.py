@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.helps import Group
+from infra.cli.tables import console
 from infra.records import when
 from infra.settings import Settings, with_settings
 from infra.text import printable
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why, for whoever asks later.")
 _VERSION = click.argument("version", metavar="VERSION")
-_WIDTH = 160
-"""Of a table that goes to a pipe or a file."""
 
 
 @click.group("models", cls=Group, short_help="Show model versions; promote, pin, roll back.")
@@ -48,12 +45,12 @@ def list_versions(as_json: bool, settings: Settings) -> None:
     if as_json:
         click.echo(msgspec.json.encode(overview).decode())
         return
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    out = console(highlight=True)
     if not overview.versions:
-        console.print("no version is known: announce one with `headrace publish-model`")
+        out.print("no version is known: announce one with `headrace publish-model`")
     else:
-        console.print(_versions(overview.versions))
-    console.print(_workers(overview.workers) if overview.workers else "no worker has said where it is")
+        out.print(_versions(overview.versions))
+    out.print(_workers(overview.workers) if overview.workers else "no worker has said where it is")
 
 
 @command.command(

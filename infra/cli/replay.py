@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from infra import replay_report
 from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Command
 from infra.cli.signals import unwinding
+from infra.cli.tables import console
 from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, settings_file, with_settings
 from infra.whole_files import files_below, refuse_inputs
@@ -131,14 +131,14 @@ def _show(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for name, m in by_list(report).items():
         table.add_row(LISTS.get(name, name), *(f"{m[key]:.4f}" for key in FIGURES))
-    console = Console()
-    console.print(table)
+    out = console(highlight=True)
+    out.print(table)
     if quiet := silent(report):
-        console.print(f"{', '.join(quiet)}: never named an item")
+        out.print(f"{', '.join(quiet)}: never named an item")
     ms = report["latency_ms"]
-    console.print(
+    out.print(
         f"{report['events']:,} events, {report['events_per_s']:,.0f} events/s; per event p50 {ms['p50']:.2f} ms, "
         f"p95 {ms['p95']:.2f} ms, p99 {ms['p99']:.2f} ms; peak memory {report['peak_rss_mb']:,.0f} MB"
     )
     for note in replay_report.notes(report):
-        console.print(note, markup=False, highlight=False)
+        out.print(note, markup=False, highlight=False)

@@ -16,6 +16,7 @@ from infra.cli.bars import Bars
 from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.cli.signals import unwinding
+from infra.cli.tables import console
 from infra.settings import Settings, settings_file, with_settings
 from infra.tuning.run import Found, Plan, as_json, figures, tune
 from infra.tuning.search import Result
@@ -152,24 +153,24 @@ def _value(value: object) -> str:
 
 def show(found: Found, metric: str) -> None:
     """What was tried, what is different now, and what that is worth, for a person; what is to be concluded stands last."""
-    console = Console()
+    out = console(highlight=True)
     results = _notable(found, metric)
     left_out = len(found.results) - len(results)
     title = f"{len(found.results)} trials on {found.part.events:,} events, {found.seconds:.0f} s"
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     table.add_column("changes against the default")
-    for name in (f"{metric.upper()} searched", "validation", ""):
+    for name in (f"{metric.upper()} searched", "validation", "outcome"):
         table.add_column(name, justify="right")
     for r in results:
         means = figures(r)
         told = "chosen" if r.number == found.chosen.number else ""
         cells = (f"{means[0][metric]:.4f}", f"{means[1][metric]:.4f}") if means else (f"{r.judged.rungs[-1]:.4f} …", "")
         table.add_row(str(r.number), _short(found.space, r), *cells, told or ("" if means else "given up"))
-    console.print(table)
+    out.print(table)
     if left_out:
-        console.print(f"the best trials, best first, below the settings as they are; {left_out:,} more in --json")
-    _compare(console, found, metric)
+        out.print(f"the best trials, best first, below the settings as they are; {left_out:,} more in --json")
+    _compare(out, found, metric)
 
 
 def _notable(found: Found, metric: str) -> list[Result]:
@@ -184,10 +185,10 @@ def _fit(result: Result, metric: str) -> float:
     return means[0][metric] if means else -1.0
 
 
-def _compare(console: Console, found: Found, metric: str) -> None:
+def _compare(out: Console, found: Found, metric: str) -> None:
     changes = found.space.changes(found.chosen.point)
     if not changes:
-        console.print(
+        out.print(
             "nothing was better on both slices, in one metric and worse in none: the settings stay as they are",
             style="bold",
         )
@@ -198,7 +199,7 @@ def _compare(console: Console, found: Found, metric: str) -> None:
     for knob, start in zip(found.space.knobs, found.space.start, strict=True):
         if knob.path in changes:
             table.add_row(f"pipeline.{knob.path}", _value(knob.values[start]), _value(changes[knob.path]))
-    console.print(table)
+    out.print(table)
     old, new = figures(found.results[0]), figures(found.chosen)
     if old and new:
         table = Table(title="what it is worth there", title_justify="left")
@@ -208,11 +209,9 @@ def _compare(console: Console, found: Found, metric: str) -> None:
         for n, which in enumerate(SLICES):
             cells = [f"{old[n][m]:.4f} → {new[n][m]:.4f} ({_gain(old[n][m], new[n][m])})" for m in NAMES]
             table.add_row(which, *cells)
-        console.print(table)
+        out.print(table)
         gains = ", ".join(f"{_gain(old[n][metric], new[n][metric])} {which}" for n, which in enumerate(SLICES))
-        console.print(
-            f"trial {found.chosen.number} is the best: {metric.upper()} {gains}", style="bold", soft_wrap=True
-        )
+        out.print(f"trial {found.chosen.number} is the best: {metric.upper()} {gains}", style="bold", soft_wrap=True)
 
 
 def _gain(old: float, new: float) -> str:

@@ -76,12 +76,12 @@ def _parts(result: dict[str, Any]) -> list[str]:
             for name, parts in found["slices"].items()
             for part, values in parts.items()
         ]
-        out.append(f"{title}, by slice:\n\n" + table(["slice", "", "queries", *map(label, SHOWN)], rows))
+        out.append(f"{title}, by slice:\n\n" + table(["slice", "part", "queries", *map(label, SHOWN)], rows))
         if "ablation" in result:
             changes = [[a["name"], *(within(a["difference"][track][m]) for m in SHOWN)] for a in result["ablation"]]
             out.append(
                 f"{title}, what each part is worth (less than everything):\n\n"
-                + table(["", *map(label, SHOWN)], changes)
+                + table(["variant", *map(label, SHOWN)], changes)
             )
     if "lag" in result:
         late = [
@@ -94,6 +94,6 @@ def _parts(result: dict[str, Any]) -> list[str]:
             for lag in result["lag"]
             for part in ("models late", "everything late")
         ]
-        head = ["learned after", "", *map(label, SHOWN), "NDCG@20, difference"]
+        head = ["learned after", "what", *map(label, SHOWN), "NDCG@20, difference"]
         out.append(f"{result['set']}, what freshness is worth:\n\n" + table(head, late))
     return out

@@ -83,7 +83,7 @@ def logged(log: Log, target: np.ndarray) -> Logged:
 def row(result: Result, truth: float) -> str:
     """One estimator's line of the table."""
     if not isinstance(result, Estimate):
-        return f"| {result.estimator} | no estimate: {result.reason} | | | | {result.ess:,.0f} | |"
+        return f"| {result.estimator} | no estimate: {result.reason} | – | – | – | {result.ess:,.0f} | – |"
     name = " ".join([result.estimator, *(f"{k} {v:.3g}" for k, v in result.settings.items())])
     given = " *" if result.method.endswith(GIVEN) else ""
     inside = "yes" if result.low <= truth <= result.high else "no"

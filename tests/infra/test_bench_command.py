@@ -52,6 +52,7 @@ def test_a_log_with_everything(log: str, tmp_path: Path) -> None:
     text = out.with_suffix(".md").read_text()
     assert text in result.output
     assert "| without knn |" in text
+    assert not [row for row in text.splitlines() if row.startswith("|") and "" in map(str.strip, row.split("|")[1:-1])]
     assert ET.parse(out.with_suffix(".svg")).getroot().tag.endswith("svg")  # noqa: S314 (our own)
 
 

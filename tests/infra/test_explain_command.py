@@ -61,6 +61,7 @@ def test_the_tables_name_place_sources_features_and_contexts(log: Path) -> None:
     assert item.reason in done.stdout
     assert "contexts: always " in done.stdout
     assert " above the mean " in done.stdout
+    assert not any(line.endswith(" ") for line in done.stdout.splitlines())
     assert done.stdout.count(" in combination ") == 2, "a column of both tables"
     assert "\nin combination: the part of what a feature adds that depends on other features too (" in done.stdout
     assert sum(".log_rank" in line for line in done.stdout.splitlines()) <= 3

@@ -49,7 +49,7 @@ def test_every_estimator_has_a_row_and_what_is_the_same_is_said_once(tmp_path: P
     assert "on_policy" not in text
     for name in ("switch_dr", "dros"):
         assert re.search(
-            rf"^{name} +0\.\d{{4}} +0\.\d{{4}} to 0\.\d{{4}} +0\.\d{{4}} to 0\.\d{{4}} +[\d,]+ *$", text, re.M
+            rf"^{name} +0\.\d{{4}} +0\.\d{{4}} to 0\.\d{{4}} +0\.\d{{4}} to 0\.\d{{4}} +[\d,]+$", text, re.M
         )
     none = "standard_ips, reward_interaction_ips, cascade_dr"
     assert f"\ncovers 0.0% of all lists: {none}\ncovers 100.0% of all lists: independent_ips\n" in text
@@ -57,6 +57,13 @@ def test_every_estimator_has_a_row_and_what_is_the_same_is_said_once(tmp_path: P
     assert told.endswith(f": {none}")
     assert "gate: pass" in text
     assert "variants" not in text
+    assert not re.search(" $", text, re.M)
+
+
+def test_where_nothing_can_be_said_there_are_no_columns_for_it(tmp_path: Path) -> None:
+    text = run(tmp_path, "b", "--slate", "2", n=300).stdout
+    heads = [line.split() for line in text.splitlines() if line.startswith("estimator")]
+    assert heads[1] == ["estimator", "value", "effective"], "every one says that it cannot"
 
 
 def test_a_guess_is_called_one_once(tmp_path: Path) -> None:

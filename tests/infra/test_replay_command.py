@@ -134,6 +134,10 @@ def test_other_warnings_are_on_the_screen(tmp_path: Path, caplog: pytest.LogCapt
     done = CliRunner().invoke(cli, ["replay", str(log), "--catalogue", str(catalogue), "--config", str(config)])
     assert done.exit_code == 0
     assert "the catalogue has more than 256 titles" in caplog.text
+    table, _, below = done.stdout.partition("└")
+    assert table.startswith("log.jsonl: ")
+    assert below.count("\n") == 1 + 4, "a sentence a line"
+    assert not any(line.endswith(" ") for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("option", ["--published", "--recs-out", "--report"])

@@ -170,6 +170,7 @@ def test_the_tables_say_what_was_tried_and_what_is_different(whole: tuple[Path, 
     done = tune(log, whole[0])
     assert f"{TRIALS + 1} trials on 600 events" in done.stdout
     assert "chosen" in done.stdout
+    assert not any(line.endswith(" ") for line in done.stdout.splitlines())
     changes = json.loads(whole[1])["changes"]
     assert ("what it is worth there" in done.stdout) == bool(changes)
     assert ("headrace replay" in done.stderr) == bool(changes)

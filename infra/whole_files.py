@@ -11,12 +11,15 @@ from online_models.errors import InputError
 
 
 def refuse_inputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
-    """Raises InputError where one of the files to write is one that is read, or stands there twice; None, ``-`` and what is no
-    file do not matter."""
-    read = {os.path.realpath(path) for path in inputs if path is not None}
-    for path in outputs:
-        if path is None or str(path) == "-" or (Path(path).exists() and not Path(path).is_file()):
-            continue
+    """Raises InputError where one of the files to write is one that is read (a folder is read with all that lies below it), or stands there
+    twice; None, ``-`` and what is no file do not matter."""
+    files = [
+        path for path in outputs if path and str(path) != "-" and (not Path(path).exists() or Path(path).is_file())
+    ]
+    if not files:
+        return
+    read = {os.path.realpath(file) for path in inputs if path is not None for file in (path, *files_below(Path(path)))}
+    for path in files:
         target = os.path.realpath(path)
         if Path(target).is_symlink():  # one that leads to itself: all others are followed to their ends
             raise InputError("a file that can be written", f"{path}, which leads to itself", "choose another name")

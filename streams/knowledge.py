@@ -31,6 +31,7 @@ from .contracts.catalogue import Item
 from .contracts.interactions import Interaction
 from .learned import EventWindow, LearnedOffsets
 from .models import Models, copying, follow, restore_parts, state_of
+from .user_image import remembered
 
 log = logging.getLogger("headrace")
 
@@ -131,8 +132,7 @@ class Knowledge(Models):
         inside = int(np.count_nonzero(known[: x.in_session]))
         sequence = history[:inside][::-1]
         if x.sequence:
-            rows = np.array([self.items.row(i) for i in x.sequence], np.int32)
-            sequence = rows[rows >= 0]
+            sequence = np.array(remembered([self.items.row(i) for i in x.sequence]), np.int32)
         return Observation(
             row, x.weight, x.timestamp, x.user, x.session, history, ages, inside, x.event, x.value, x.event_type == "rating",
             sequence,

@@ -20,7 +20,7 @@ from online_models.items import ItemTable
 from .config import PipelineConfig
 from .contracts.events import Source
 from .contracts.reading import UNREADABLE
-from .user_image import decode_image, known
+from .user_image import decode_image, remembered
 from .user_state import NOWHERE, Entry, UserState
 
 log = logging.getLogger("headrace")
@@ -207,4 +207,4 @@ class Sessions:
             own["item"] = rows[rows >= 0]
             state.n = len(own)
             state.own[: state.n] = own
-            state.sequence = known(new_index[np.array(state.sequence, np.int32)].tolist())
+            state.sequence = remembered(new_index[np.array(state.sequence, np.int32)].tolist())

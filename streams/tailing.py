@@ -146,7 +146,7 @@ class Tail:
 async def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
     """All partitions of a topic. Raises ServiceError if there is none (looked up first: asking by name can make it)."""
     if topic not in await consumer.topics():
-        raise ServiceError(f"topic {topic!r}", "none of that name", "run `headrace topics create`")
+        raise _without([topic])
     await consumer._client.add_topic(topic)
     return [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
 
@@ -162,9 +162,14 @@ async def require_topics(brokers: Sequence[str], topics: Iterable[str]) -> None:
     finally:
         await consumer.stop()
     if missing := [topic for topic in topics if topic not in there]:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        remedy = "run `headrace topics create`, or check --topic-prefix"
-        raise ServiceError(f"topic {missing[0]!r}{more}", "none of that name", remedy)
+        raise _without(missing)
+
+
+def _without(topics: Sequence[str]) -> ServiceError:
+    one = "topic" if len(topics) == 1 else "topics"
+    return ServiceError(
+        f"{one} {', '.join(topics)}", "none of that name", "run `headrace topics create`, or check --topic-prefix"
+    )
 
 
 async def committed_offsets(brokers: Sequence[str], group: str, topic: str) -> dict[int, int]:

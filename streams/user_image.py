@@ -34,7 +34,7 @@ encode_image = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Image).decode
 
 
-def known(sequence: list[int]) -> list[int]:
+def remembered(sequence: list[int]) -> list[int]:
     """Rows of a session without those that the item table has forgotten (-1). An item that follows itself only because of that stands
     there once; one that did so in the session stays."""
     if min(sequence, default=0) >= 0:

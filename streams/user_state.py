@@ -17,7 +17,7 @@ from online_models.matrix_factorization import add_step
 
 from .config import PipelineConfig
 from .contracts.events import Event, Source
-from .user_image import OLDER, VERSION, Image, encode_image, known
+from .user_image import OLDER, VERSION, Image, encode_image, remembered
 
 NOWHERE = -1
 """Partition and offset of a state that no event has touched."""
@@ -260,7 +260,7 @@ class UserState:
         if image.sequence is None:  # an image from before there was one
             state.sequence = own["item"][own["seq"] >= state.session_seq].tolist()[-OLDER:]
         else:
-            state.sequence = known([row_of(item) for item in image.sequence])
+            state.sequence = remembered([row_of(item) for item in image.sequence])
         return state
 
 

@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from infra.cli.bars import Bars, quiet
 from infra.cli.helps import Group
 from infra.cli.parameters import Duration
+from infra.cli.signals import unwinding
 from infra.quality import ader, bench, logs, plot, tables
 from infra.quality.plan import Plan
 from infra.quality.runs import Setup
 from infra.settings import Settings, settings_file, with_settings
-from infra.whole_files import files_below, refuse_inputs, write_whole
+from infra.whole_files import refuse_inputs, write_whole
 from online_models.errors import InputError
 from streams import recorded_catalogue
 from streams.config import PipelineConfig
@@ -128,7 +129,7 @@ def quality(
     )
     items = tuple(recorded_catalogue.read(catalogue)) if catalogue is not None else ()
     results = []
-    with quiet(), _Bars() as bars:
+    with unwinding(), quiet(), _Bars() as bars:
         warm_up(settings.pipeline)
         for name in names:
             plan, config = _plan(name, data, periods, limit, settings.pipeline)
@@ -153,12 +154,10 @@ def _write(out: Path, results: list[dict[str, Any]]) -> None:
     write_whole(out.with_suffix(".svg"), plot.svg(plot.panels(results)).encode())
 
 
-def _read(names: tuple[str, ...], data: Path | None, model: Path | None) -> list[Path]:
-    """Files that may be meant."""
+def _read(names: tuple[str, ...], data: Path | None, model: Path | None) -> list[Path | None]:
+    """Files and folders that may be meant."""
     files = [Path(folder, name) for name in names for folder in ((".", data) if data is not None else (".",))]
-    for folder in (model, *(ader.folder_of(name, data) for name in names if name in ader.SETS)):
-        files += files_below(folder) if folder is not None else ()
-    return files
+    return [*files, model, *(ader.folder_of(name, data) for name in names if name in ader.SETS)]
 
 
 def _plan(

@@ -18,7 +18,7 @@ from infra.cli.signals import unwinding
 from infra.cli.tables import console
 from infra.figures import FIGURES, LISTS, by_list, silent
 from infra.settings import Settings, settings_file, with_settings
-from infra.whole_files import files_below, refuse_inputs
+from infra.whole_files import refuse_inputs
 from online_models.errors import InputError
 from streams.contracts.experiments import Experiment
 from streams.replay import Replay
@@ -75,7 +75,7 @@ def command(
     report_files = replay_report.outputs(report_out) if report_out else ()
     refuse_inputs(
         (recs_out, published, *report_files),
-        (log, catalogue, settings_file(), *definitions, *(files_below(model) if model is not None else ())),
+        (log, catalogue, settings_file(), *definitions, model),
     )
     experiments = _experiments(definitions, settings)
     with (

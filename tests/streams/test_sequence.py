@@ -15,7 +15,7 @@ from streams.config import FilterConfig, PipelineConfig, SessionConfig
 from streams.contracts.events import Event, Source
 from streams.contracts.interactions import Interaction
 from streams.pipeline import Pipeline
-from streams.user_image import Image, known
+from streams.user_image import Image, remembered
 from streams.user_state import UserState
 from tests.worlds import START
 
@@ -108,7 +108,7 @@ def test_a_sequence_is_written_only_where_the_history_does_not_say_it() -> None:
     ],
 )  # fmt: skip
 def test_only_what_a_forgotten_item_lay_between_stands_once(sequence: list[int], left: list[int]) -> None:
-    assert known(sequence) == left
+    assert remembered(sequence) == left
 
 
 def test_what_the_item_table_has_forgotten_is_in_no_session() -> None:
@@ -117,7 +117,7 @@ def test_what_the_item_table_has_forgotten_is_in_no_session() -> None:
     o = pipeline.knowledge.observation(told, 2)
     assert (o.history.tolist(), o.ages.tolist(), o.in_session, o.sequence.tolist()) == ([1, 0], [1, 3], 1, [1])
     o = pipeline.knowledge.observation(msgspec.structs.replace(told, sequence=["b", "gone", "b"]), 2)
-    assert o.sequence.tolist() == [1, 1]
+    assert o.sequence.tolist() == [1], "as the worker whose user it is has it"
 
 
 def test_it_is_stored_and_moves_with_a_compaction() -> None:

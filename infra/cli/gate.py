@@ -18,7 +18,7 @@ from rich.table import Table
 from infra.cli.helps import Command
 from infra.cli.publish_model import in_use
 from infra.cli.tables import console
-from infra.cli.train import read
+from infra.cli.train import training_log
 from infra.records import when
 from infra.settings import Settings, with_settings
 from online_models import embeddings
@@ -78,7 +78,7 @@ def command(
 
     if live is not None and popularity:
         raise click.UsageError("--live and --popularity exclude one another")
-    events = read(settings, log_path or archive.default_folder(settings))
+    events = training_log(settings, log_path or archive.default_folder(settings))
     config = gate.GateConfig(margin=margin)
     with _beside(live, popularity, settings) as other:
         verdict = gate.judge(embeddings.verify(folder), events, other, config)

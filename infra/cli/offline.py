@@ -14,7 +14,7 @@ from infra.cli.helps import Command
 from infra.cli.parameters import Duration
 from infra.cli.publish_model import announcer, default_place, in_use
 from infra.cli.signals import until_told
-from infra.cli.train import config_of, read
+from infra.cli.train import config_of, training_log
 from infra.drifts import FIGURES, drifts
 from infra.settings import Settings, with_settings
 from streams.contracts.models import SLOT
@@ -86,7 +86,9 @@ def command(
     with until_told() as (stop, interrupted):
         plan = schedule.Plan(
             folder=settings.data_dir / f"{settings.topic_prefix}offline" / SLOT,
-            read=lambda excerpt, look: read(settings, log_path or _archived(settings, stop.is_set), excerpt, look),
+            read=lambda excerpt, look: training_log(
+                settings, log_path or _archived(settings, stop.is_set), excerpt, look
+            ),
             to=to or default_place(settings),
             job=job,
             gate=GateConfig(margin=margin),

@@ -72,7 +72,7 @@ def command(
     config = config_of(model, values, {"device": device} | ({"epochs": epochs} if epochs else {}))
     if out is not None:
         job.refuse_existing(out)
-    found = read(settings, log_path)
+    found = training_log(settings, log_path)
     folder = out or settings.data_dir / "models" / f"{model}-{found.times[-1]}"
     with _told(), _interruptible(job.checkpoint_of(folder), resume), progress_bar() as progress:
         result = job.train(found, folder, config, live, resume, progress, catalogue=catalogue)
@@ -123,7 +123,7 @@ def config_of(model: str, values: tuple[str, ...], trainer: dict[str, Any]) -> A
         raise InputError("settings as documented in docs/offline.md", str(error), "correct --set") from error
 
 
-def read(
+def training_log(
     settings: Settings, path: Path, excerpt: Excerpt | None = None, look: Callable[[], None] = lambda: None
 ) -> Log:
     """The log at ``path`` as workers of these settings learn it: the same types teach, the same sessions are asked with."""
